@@ -1,0 +1,1 @@
+"""Elastic networks: search spaces, encodings, sampling, training, calibration, extraction and costs."""
