@@ -1,0 +1,108 @@
+"""Read a folder of images: every file is decoded once, here, so that a corrupt one is found before any work."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nat.datasets.cards import folder_card
+from nat.datasets.decode import Decoded, Undecodable, decode_files
+from nat.datasets.images import ImageSet
+from nat.datasets.scan import Scan, check_not_empty, scan_folder
+from nat.datasets.splits import Source, check_counts, fingerprint, shortened
+from nat.errors import InputError
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The decoded images of one split, in the order of their files."""
+
+    decoded: list[Decoded]
+    labels: list[int]
+    paths: list[Path]
+
+
+def read_folder(
+    folder: Path,
+    *,
+    store_size: int,
+    skip_corrupt: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Source:
+    """Scan a folder and decode its images.
+
+    Args:
+        folder: class sub-folders, or train/ [val/] [test/] of class sub-folders.
+        store_size: short side in pixels to which larger images are shrunk in memory.
+        skip_corrupt: leave files out that cannot be decoded, instead of refusing the folder.
+        progress: called with (files decoded, files in all).
+
+    Raises:
+        InputError: the folder, its layout or an image cannot be used.
+    """
+    if store_size < 1:
+        raise InputError(f"expected a store size of at least 1 pixel, got {store_size}")
+    scan = scan_folder(folder)
+    drawn = len({"val", "test"} - set(scan.files))
+    check_counts([label for _, label in scan.files["train"]], scan.classes, drawn=drawn)  # before the long part
+    parts, skipped = _decode(scan, store_size, progress)
+    if skipped:
+        _check_skipped(folder, skipped, skip_corrupt)
+        _check_emptied(folder, scan, parts)
+    train, test = parts["train"], parts.get("test")
+    card = folder_card(
+        folder,
+        scan.classes,
+        short_sides=[item.short_side for part in parts.values() for item in part.decoded],
+        train_images=len(train.paths),
+        test_images=len(test.paths) if test else 0,
+    )
+    digests = {name: (part.labels, [item.digest for item in part.decoded]) for name, part in parts.items()}
+    return Source(
+        {name: _to_images(part) for name, part in parts.items()},
+        scan.classes,
+        card,
+        fingerprint(scan.classes, digests),
+        tuple(item.path for item in skipped),
+        scan.ignored,
+    )
+
+
+def _decode(
+    scan: Scan, store_size: int, progress: Callable[[int, int], None] | None
+) -> tuple[dict[str, _Part], list[Undecodable]]:
+    everything = [(split, path, label) for split, files in scan.files.items() for path, label in files]
+    results = decode_files([path for _, path, _ in everything], store_size, progress)
+    parts = {split: _Part([], [], []) for split in scan.files}
+    skipped: list[Undecodable] = []
+    for (split, path, label), result in zip(everything, results, strict=True):
+        if isinstance(result, Undecodable):
+            skipped.append(result)
+            continue
+        parts[split].decoded.append(result)
+        parts[split].labels.append(label)
+        parts[split].paths.append(path)
+    return parts, skipped
+
+
+def _check_skipped(folder: Path, skipped: Sequence[Undecodable], skip_corrupt: bool) -> None:
+    if skip_corrupt:
+        return
+    named = shortened([f"{item.path} ({item.reason})" for item in skipped])
+    raise InputError(
+        f"{folder} has {len(skipped)} corrupt image{'s' * (len(skipped) > 1)}: {named}. "
+        "Remove or replace, or pass --skip-corrupt to count and skip such files."
+    )
+
+
+def _check_emptied(folder: Path, scan: Scan, parts: dict[str, _Part]) -> None:
+    """Check that the corrupt files of no class were all it had."""
+    for split, files in scan.files.items():
+        left: dict[str, list[Path]] = {scan.classes[label]: [] for _, label in files}
+        for label, path in zip(parts[split].labels, parts[split].paths, strict=True):
+            left[scan.classes[label]].append(path)
+        check_not_empty(folder, left, f"has only corrupt images in {split}")
+
+
+def _to_images(part: _Part) -> ImageSet:
+    shrunk = any(item.shrunk for item in part.decoded)
+    return ImageSet([item.image for item in part.decoded], part.labels, part.paths, shrunk=shrunk)

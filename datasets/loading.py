@@ -1,0 +1,97 @@
+"""One way in: a name or a folder becomes splits.
+
+splits = load_dataset("~/photos/flowers", seed=0)
+splits.num_classes, len(splits.train), splits.fingerprint
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from nat.datasets.cards import find_dataset
+from nat.datasets.folder import read_folder
+from nat.datasets.splits import Source, Splits, draw_missing
+from nat.errors import InputError
+
+ROOT_VARIABLE = "NAT_DATA_ROOT"
+DEFAULT_ROOT = "~/.cache/nat/data"
+
+
+def load_dataset(
+    data: str | Path,
+    *,
+    root: Path | None = None,
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    max_val: int = 10_000,
+    store_size: int = 256,
+    skip_corrupt: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Splits:
+    """Load a data set into memory and split it; the same seed gives the same splits on any machine.
+
+    Args:
+        data: a name of the catalogue ("digits") or a folder: class sub-folders, or train/ [val/] [test/] of class
+            sub-folders. A name wins over a folder of that name: write "./digits" for the folder.
+        root: where downloaded data sets lie; by default the environment's NAT_DATA_ROOT, else ~/.cache/nat/data.
+        seed: decides which images are drawn for validation and test, where the data set does not set them apart.
+        val_fraction: share of the training images to draw for validation, class by class, in (0, 1).
+        test_fraction: the same for test, drawn before validation.
+        max_val: most images to draw for validation (one for each class is drawn in any case).
+        store_size: images of a folder with a larger short side are shrunk to it in memory, in pixels.
+        skip_corrupt: skip corrupt files of a folder, and count them in `Splits.skipped`, instead of refusing it.
+        progress: called with (files decoded, files in all) while a folder is read.
+
+    Raises:
+        InputError: the name is unknown, the folder cannot be used, or a number is out of range. The message says
+            what was expected and what to do.
+    """
+    for what, fraction in (("validation", val_fraction), ("test", test_fraction)):
+        if not 0 < fraction < 1:  # said before the images are decoded
+            raise InputError(f"expected a {what} fraction between 0 and 1, got {fraction}")
+    if isinstance(data, str) and _is_name(data):
+        source = _read_named(data, root)
+    else:
+        source = read_folder(_expanded(Path(data)), store_size=store_size, skip_corrupt=skip_corrupt, progress=progress)
+    return draw_missing(source, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction, max_val=max_val)
+
+
+def data_root(root: Path | None = None) -> Path:
+    """Where downloaded data sets lie: `root` if given, else NAT_DATA_ROOT, else ~/.cache/nat/data."""
+    return _expanded(root or Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT))
+
+
+def _is_name(data: str) -> bool:
+    """Whether a word is to be looked up in the catalogue: it has no look of a path and is none."""
+    looks_like_path = data.startswith((".", "~")) or any(sep in data for sep in {"/", os.sep})
+    if looks_like_path:
+        return False
+    return _is_known(data) or not data or not Path(data).exists()
+
+
+def _is_known(name: str) -> bool:
+    try:
+        find_dataset(name)
+    except InputError:
+        return False
+    return True
+
+
+def _read_named(name: str, root: Path | None) -> Source:
+    find_dataset(name)  # an unknown name ends here
+    # imported where needed: scikit-learn and torchvision's data sets take a second each to import
+    if name == "digits":
+        from nat.datasets.digits import read_digits
+
+        return read_digits()
+    from nat.datasets.cifar import read_cifar
+
+    return read_cifar(name, data_root(root))
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # ~somebody, who is not a user here
+        raise InputError(f"cannot find the home folder in {path}") from error

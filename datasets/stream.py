@@ -1,0 +1,187 @@
+"""Training batches as a pure function of the step, so that resuming needs no state.
+
+stream = TrainStream(splits.train, 64, seed=0, flip=True, min_crop_area=0.3, mean=mean, std=std)
+images, labels = stream.batch(step=1234, resolution=96)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from nat.datasets.images import ImageSet
+from nat.datasets.preprocess import Triple, normalise
+from nat.errors import InputError
+
+_NARROWEST, _WIDEST = 3 / 4, 4 / 3  # width / height of a crop
+_ORDER, _CROPS = 0, 1  # second word of the seeds, so that the two never share random numbers
+
+_Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class _Crops:
+    """Boxes in pixels and flips for a batch, arrays `(b,)`."""
+
+    top: _Array
+    left: _Array
+    height: _Array
+    width: _Array
+    flipped: _Array
+
+    def as_lists(self) -> tuple[list[int], ...]:
+        """The fields as lists: Python's numbers slice tensors faster than NumPy's."""
+        return tuple(field.tolist() for field in (self.top, self.left, self.height, self.width, self.flipped))
+
+
+class TrainStream:
+    """Shuffled, randomly cropped and flipped batches, endlessly.
+
+    `batch` depends on nothing but its arguments, the seed and the images; it may be called in any order, again,
+    and from another thread.
+
+    Attributes:
+        batch_size: images in a batch; the size of the set if that is smaller.
+        steps_per_epoch: batches in an epoch; the images of the last, partial batch wait for another epoch's order.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        seed: int,
+        *,
+        flip: bool,
+        min_crop_area: float,
+        mean: Triple,
+        std: Triple,
+    ) -> None:
+        """Prepare the stream; opens nothing and draws nothing.
+
+        Args:
+            images: what to train on; at least one image.
+            batch_size: images in a batch.
+            seed: decides order, crops and flips; not negative.
+            flip: flip half of the images horizontally.
+            min_crop_area: least area of a crop as a fraction of the image, in (0, 1].
+            mean: per channel, for values in [0, 1].
+            std: per channel, for values in [0, 1].
+
+        Raises:
+            InputError: there are no images, or a number is out of range.
+        """
+        if len(images) == 0:
+            raise InputError("expected images to train on, got none")
+        if batch_size < 1 or seed < 0:
+            raise InputError(f"expected batch size >= 1 and seed >= 0, got {batch_size} and {seed}")
+        if not 0 < min_crop_area <= 1:
+            raise InputError(f"expected a least crop area in (0, 1], got {min_crop_area}")
+        self.batch_size = min(batch_size, len(images))
+        self.steps_per_epoch = len(images) // self.batch_size
+        self._images = images
+        self._seed = seed
+        self._flip = flip
+        self._min_crop_area = min_crop_area
+        self._mean, self._std = mean, std
+        self._sizes = _sizes(images)
+        self._order = (0, self._shuffled(0))  # of the epoch last asked for, so that it is drawn once
+
+    def batch(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step. The crops do not depend on the resolution.
+
+        Args:
+            step: from 0 on, counted through all epochs.
+            resolution: side of the images to return, in pixels.
+
+        Returns:
+            Images float32 `(b, 3, resolution, resolution)`, normalised, and labels int64 `(b,)`.
+        """
+        if step < 0 or resolution < 1:
+            raise InputError(f"expected step >= 0 and resolution >= 1, got {step} and {resolution}")
+        chosen = self._indices(step)
+        crops = self._crops(step, self._sizes[chosen])
+        images = _resized_crops(_singles(self._images, chosen), crops, resolution)
+        return normalise(images, self._mean, self._std), self._images.labels[torch.from_numpy(chosen)]
+
+    def _indices(self, step: int) -> _Array:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        known, order = self._order
+        if known != epoch:
+            order = self._shuffled(epoch)
+            self._order = (epoch, order)  # one assignment, so that threads never see half of it
+        return order[position * self.batch_size : (position + 1) * self.batch_size]
+
+    def _shuffled(self, epoch: int) -> _Array:
+        return np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self._images))
+
+    def _crops(self, step: int, sizes: _Array) -> _Crops:
+        uniform = np.random.default_rng([self._seed, _CROPS, step]).random((5, len(sizes)))
+        box = random_boxes(sizes[:, 0], sizes[:, 1], uniform[:4], self._min_crop_area)
+        return _Crops(*box, flipped=(uniform[4] < 0.5) & self._flip)
+
+
+def random_boxes(
+    image_height: _Array, image_width: _Array, uniform: _Array, min_area: float
+) -> tuple[_Array, _Array, _Array, _Array]:
+    """Boxes of random area and shape inside images.
+
+    The area is uniform in [min_area, 1] of the image. The ratio of width to height is log-uniform in [3/4, 4/3],
+    clipped to what keeps a box of that area inside the image; an image so long that no such ratio does
+    cuts the box instead.
+
+    Args:
+        image_height: `(b,)`, pixels.
+        image_width: `(b,)`, pixels.
+        uniform: random numbers in [0, 1), `(4, b)`.
+        min_area: in (0, 1].
+
+    Returns:
+        Top, left, height and width in whole pixels, int64 `(b,)` each; height and width at least 1.
+    """
+    share = min_area + (1 - min_area) * uniform[0]
+    shape = image_width / image_height
+    least, most = np.clip(share * shape, _NARROWEST, _WIDEST), np.clip(shape / share, _NARROWEST, _WIDEST)
+    ratio = np.clip(np.exp(log(_NARROWEST) + log(_WIDEST / _NARROWEST) * uniform[1]), least, most)
+    area = share * image_height * image_width
+    height = np.rint(np.sqrt(area / ratio)).clip(1, image_height).astype(np.int64)
+    width = np.rint(np.sqrt(area * ratio)).clip(1, image_width).astype(np.int64)
+    top = np.floor(uniform[2] * (image_height - height + 1)).astype(np.int64)
+    left = np.floor(uniform[3] * (image_width - width + 1)).astype(np.int64)
+    return top, left, height, width
+
+
+def _resized_crops(images: Sequence[Tensor], crops: _Crops, resolution: int) -> Tensor:
+    """Cut the boxes out, resize them, antialiased, and flip; uint8 `(b, 3, resolution, resolution)`.
+
+    Images are uint8 `(1, 3, H, W)`. One at a time: torch's resize of channels-last bytes takes less time than any
+    way of doing a batch of different boxes at once (weight matrices, grid sampling) from 64 pixels on, and rounds
+    as evaluation does.
+    """
+    size = (resolution, resolution)
+    results = []
+    for image, top, left, height, width, flipped in zip(images, *crops.as_lists(), strict=True):
+        box = image[..., top : top + height, left : left + width]
+        resized = interpolate(box, size, mode="bilinear", antialias=True)
+        results.append(resized.flip(-1) if flipped else resized)
+    return torch.cat(results)
+
+
+def _singles(images: ImageSet, indices: _Array) -> list[Tensor]:
+    """Batches of one image, `(1, 3, H, W)` each, whose strides tell torch that the bytes are channels-last."""
+    if isinstance(images.images, Tensor):
+        stacked = images.images
+        return [stacked[i : i + 1] for i in indices.tolist()]
+    # a new dimension in front of (3, H, W) would get a stride that hides the layout, in front of (H, W, 3) not
+    return [images.images[i].permute(1, 2, 0)[None].permute(0, 3, 1, 2) for i in indices.tolist()]
+
+
+def _sizes(images: ImageSet) -> _Array:
+    """Height and width of each image, `(n, 2)`."""
+    if isinstance(images.images, Tensor):
+        return np.tile(np.array(images.images.shape[-2:]), (len(images), 1))
+    return np.array([image.shape[-2:] for image in images.images])
