@@ -11,14 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
+from torch.nn.functional import interpolate
 
 from nat.errors import InputError
 
 Triple = tuple[float, float, float]
 
-_MODES = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
+_INTERPOLATIONS = ("bicubic", "bilinear")
 _LONGEST_ASPECT = 4  # beyond it, the ends that the centre crop cannot see are cut off before resizing
 
 
@@ -43,9 +42,9 @@ class Preprocess:
     def __post_init__(self) -> None:
         if not 1 <= self.crop <= self.resize:
             raise InputError(f"preprocess: expected 1 <= crop <= resize, got crop {self.crop}, resize {self.resize}")
-        if self.interpolation not in _MODES:
+        if self.interpolation not in _INTERPOLATIONS:
             raise InputError(
-                f"preprocess: expected interpolation {' or '.join(sorted(_MODES))}, got {self.interpolation!r}"
+                f"preprocess: expected interpolation {' or '.join(_INTERPOLATIONS)}, got {self.interpolation!r}"
             )
         if len(self.mean) != 3 or len(self.std) != 3 or not all(map(isfinite, (*self.mean, *self.std))):
             raise InputError(f"preprocess: expected 3 means and 3 stds, got {self.mean} and {self.std}")
@@ -98,10 +97,13 @@ class Preprocess:
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     def shape(self, image: Tensor) -> Tensor:
-        """Resize and crop.
+        """Resize and crop, as torchvision's `Resize` (antialiased, of tensors) and `CenterCrop` do.
+
+        Written out here because importing torchvision takes as long as importing torch.
 
         Args:
-            image: uint8 `(3, H, W)`, or a batch of one size, `(n, 3, H, W)`; any size and aspect ratio.
+            image: uint8 `(3, H, W)`, or a batch of one size, `(n, 3, H, W)`; any size and aspect ratio;
+                on the CPU.
 
         Returns:
             uint8 `(3, crop, crop)`, or `(n, 3, crop, crop)`; each image of a batch as it would be alone. Where
@@ -111,11 +113,8 @@ class Preprocess:
             raise InputError(f"expected uint8 images (3, H, W), got {image.dtype} {tuple(image.shape)}")
         if image.shape[-2:] == (self.crop, self.crop) and self.crop == self.resize:
             return image
-        image = _trim(image)
-        if min(image.shape[-2:]) != self.resize:
-            image = functional.resize(image, [self.resize], _MODES[self.interpolation], antialias=True)
-        cropped: Tensor = functional.center_crop(image, [self.crop, self.crop])
-        return cropped.contiguous()
+        shaped = self._centre(self._resized(_trim(image if image.ndim == 4 else image[None])))
+        return shaped if image.ndim == 4 else shaped[0]
 
     def normalise(self, batch: Tensor) -> Tensor:
         """Scale uint8 values to [0, 1], subtract the mean and divide by the std.
@@ -127,6 +126,18 @@ class Preprocess:
             float32 `(n, 3, h, w)` on the same device.
         """
         return normalise(batch, self.mean, self.std)
+
+    def _resized(self, batch: Tensor) -> Tensor:
+        height, width = batch.shape[-2:]
+        short = min(height, width)
+        if short == self.resize:
+            return batch
+        size = (self.resize * height // short, self.resize * width // short)
+        return interpolate(batch, size, mode=self.interpolation, antialias=True)
+
+    def _centre(self, batch: Tensor) -> Tensor:
+        top, left = (round((side - self.crop) / 2) for side in batch.shape[-2:])
+        return batch[..., top : top + self.crop, left : left + self.crop].contiguous()
 
 
 def normalise(batch: Tensor, mean: Triple, std: Triple) -> Tensor:
