@@ -74,9 +74,9 @@ class Architecture:
         """Reads `to_json`'s form, a published `net.subnet`, or once-for-all's padded lists.
 
         Args:
-            data: keys `ks`, `e`, `d`, `r` and, optionally, `w` (1.0 if absent or null) and `space`. `ks` and `e` list the
-                present layers, or all slots of all stages, of which the first `d[s]` of each stage count.
-                `r` may be an integer or a list of one.
+            data: keys `ks`, `e`, `d`, `r` and, optionally, `w` (1.0 if absent or null) and `space`. `ks` and `e` list
+                the present layers, or all slots of all stages, of which the first `d[s]` of each stage count. `r` may
+                be an integer or a list of one.
 
         Raises:
             InputError: a key is missing, of the wrong type, or the lengths do not fit together.

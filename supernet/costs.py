@@ -1,8 +1,9 @@
 """Multiply-adds and parameters of architectures, as arithmetic on tables.
 
 One multiply-add counts as one; convolutions and linear layers count, nothing else (batch norm is folded, biases,
-activations, means and the products of squeeze-and-excite are free); batch size 1. This is what the NAT and OFA papers call
-FLOPs and half of what `torch.utils.flop_counter` says. Parameters include batch norm's scale and shift, and biases.
+activations, means and the products of squeeze-and-excite are free); batch size 1. This is what the NAT and OFA papers
+call FLOPs and half of what `torch.utils.flop_counter` says. Parameters include batch norm's scale and shift, and
+biases.
 
     >>> from nat.supernet.space import MobileNetV3Space
     >>> space = MobileNetV3Space()

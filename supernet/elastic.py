@@ -1,8 +1,8 @@
 """Layers whose kernel size and channels are chosen at each call; the weights of all choices overlap.
 
-Weight sharing as in once-for-all (Cai et al., ICLR 2020): the first channels are shared, and a smaller kernel is the centre of
-the next larger one times a learned matrix. Nothing is remembered between calls: a choice is an argument. The modules nest as
-OFA's do, so that the names of their tensors are those of the published checkpoints.
+Weight sharing as in once-for-all (Cai et al., ICLR 2020): the first channels are shared, and a smaller kernel is the
+centre of the next larger one times a learned matrix. Nothing is remembered between calls: a choice is an argument.
+The modules nest as OFA's do, so that the names of their tensors are those of the published checkpoints.
 """
 
 import torch
@@ -67,8 +67,8 @@ class ElasticDepthwise(nn.Module):
 class ElasticBatchNorm(nn.Module):
     """Batch norm of the first channels.
 
-    In training mode the running statistics of the slice are updated, by whichever subnet runs: they fit no subnet in particular, and
-    every subnet is recalibrated before it is judged (`nat.supernet.calibration`).
+    In training mode the running statistics of the slice are updated, by whichever subnet runs: they fit no subnet in
+    particular, and every subnet is recalibrated before it is judged (`nat.supernet.calibration`).
     """
 
     def __init__(self, channels: int) -> None:

@@ -5,10 +5,10 @@
     256
 
 Macro-structure (NAT, Lu et al., TPAMI 2021; once-for-all, Cai et al., ICLR 2020; blocks of MobileNetV3, Howard et al.,
-ICCV 2019): a stem convolution (3x3, stride 2), a fixed block, five stages of inverted residual blocks, a 1x1 convolution
-before and one after the pooling, a classifier. Searched: the depth of each stage, the kernel size and the expand ratio
-of each layer, and the input resolution. The width multiplier belongs to the supernet, as in the published ones (1.0 and
-1.2); any other makes a smaller or larger space with the same structure.
+ICCV 2019): a stem convolution (3x3, stride 2), a fixed block, five stages of inverted residual blocks, a 1x1
+convolution before and one after the pooling, a classifier. Searched: the depth of each stage, the kernel size and the
+expand ratio of each layer, and the input resolution. The width multiplier belongs to the supernet, as in the
+published ones (1.0 and 1.2); any other makes a smaller or larger space with the same structure.
 
 Encodings are integer arrays of shape (n, 1 + slots): the index of the resolution, then a code for each slot of each
 stage: 0 for an absent layer, else `1 + index(expand) * len(kernels) + index(kernel)`. This is NAT's encoding without
@@ -18,6 +18,7 @@ its width gene. Canonical encodings have no layer behind an absent one and a leg
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,9 @@ class MobileNetV3Space:
         if any(k < 1 or k % 2 == 0 for k in self.kernels):
             raise InputError(f"expected odd kernel sizes, got {list(self.kernels)}.")
         if self.width <= 0 or self.expands[0] < 1 or self.depths[0] < 1 or self.resolutions[0] < 8:
-            raise InputError("expected a width above 0, expand ratios and depths of at least 1, resolutions of at least 8.")
+            raise InputError(
+                "expected a width above 0, expand ratios and depths of at least 1, resolutions of at least 8."
+            )
 
     # --- structure -----------------------------------------------------------------------------------------------
 
@@ -304,11 +307,25 @@ class MobileNetV3Space:
             lists = {key: tuple(data[key]) for key in ("kernels", "expands", "depths", "resolutions")}
             return cls(width=float(data["width"]), **lists)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"expected a space with width, kernels, expands, depths and resolutions: {error}.") from error
+            raise InputError(
+                f"expected a space with width, kernels, expands, depths and resolutions: {error}."
+            ) from error
 
 
 def _listed(values: Iterable[float]) -> str:
     values = list(values)
-    if len(values) > 6 and len({b - a for a, b in zip(values, values[1:], strict=False)}) == 1:
+    if len(values) > 6 and len({b - a for a, b in pairwise(values)}) == 1:
         return f"{values[0]}, {values[1]}, ..., {values[-1]}"
     return ", ".join(f"{value:g}" for value in values)
+
+
+def named_spaces() -> dict[str, MobileNetV3Space]:
+    """The spaces that a supernet can be built in by name.
+
+    `small` is for machines without a GPU; `nat-w1.0` and `nat-w1.2` are the published ones.
+    """
+    return {
+        "small": MobileNetV3Space(0.5, (3, 5), (2, 3, 4), (1, 2, 3), tuple(range(32, 129, 8))),
+        "nat-w1.0": MobileNetV3Space(width=1.0),
+        "nat-w1.2": MobileNetV3Space(width=1.2),
+    }

@@ -94,8 +94,8 @@ class Subnet(Skeleton):
         architecture: which layers, kernels and expand ratios.
         num_classes: outputs.
         dropout: probability before the classifier, in training.
-        crop_kernels: skip kernel taps that only see padding: the same function and weights, much faster on tiny maps on a
-            CPU. Off by default, so that counters of operations see every layer as it is defined.
+        crop_kernels: skip kernel taps that only see padding: the same function and weights, much faster on tiny maps
+            on a CPU. Off by default, so that counters of operations see every layer as it is defined.
     """
 
     def __init__(

@@ -45,7 +45,8 @@ class Supernet(Skeleton):
     def forward(self, images: Tensor, architecture: Architecture) -> Tensor:
         """Logits (n, num_classes) of images (n, 3, h, w) by the given architecture; nothing of it is remembered.
 
-        The size of the images counts, not the architecture's resolution, so that one batch can serve several architectures.
+        The size of the images counts, not the architecture's resolution, so that one batch can serve several
+        architectures.
         """
         x = self.start(images)
         for index, kernel, expand in self.space.active_slots(architecture):
@@ -69,9 +70,7 @@ class Supernet(Skeleton):
         """
         device = self.first_conv.get_submodule("conv").get_parameter("weight").device
         with torch.device("meta"):
-            subnet = Subnet(
-                self.space, architecture, self.num_classes, dropout=dropout, crop_kernels=crop_kernels
-            )
+            subnet = Subnet(self.space, architecture, self.num_classes, dropout=dropout, crop_kernels=crop_kernels)
         subnet.load_state_dict(self._sliced_state(architecture), assign=True)
         for parameter in subnet.parameters():
             parameter.requires_grad_(True)

@@ -1,0 +1,168 @@
+"""A subnet as a folder that can be deployed: weights, architecture, preprocessing, labels, metrics and a model card.
+
+model = nat.load_subnet("runs/flowers/subnets/1a2b3c4d5e")
+logits = model(images)
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from nat.datasets.images import ImageSet
+from nat.datasets.preprocess import Preprocess
+from nat.errors import CheckpointError, InputError, RunError
+from nat.files import read_json, write_json, write_text
+from nat.supernet.architecture import Architecture
+from nat.supernet.costs import costs_of, space_around
+from nat.supernet.evaluation import predict, top1_accuracy
+from nat.supernet.subnet import Subnet
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A subnet that was read from its folder.
+
+    Attributes:
+        path: the folder.
+        model: the network, in evaluation mode.
+        preprocess: what an image goes through before it.
+        labels: class names in the order of the outputs.
+        metrics: content of metrics.json.
+    """
+
+    path: Path
+    model: Subnet
+    preprocess: Preprocess
+    labels: tuple[str, ...]
+    metrics: Metrics
+
+
+def save_bundle(
+    path: Path, subnet: Subnet, preprocess: Preprocess, labels: tuple[str, ...], metrics: Mapping[str, Any]
+) -> None:
+    """Writes a bundle; the folder appears whole.
+
+    Args:
+        path: of the folder; must not exist.
+        subnet: the network.
+        preprocess: of its resolution.
+        labels: class names.
+        metrics: what was measured, and on which data.
+    """
+    if path.exists():
+        raise RunError(f"'{path}' is there already. Name another folder.")
+    draft = path.with_name(f".{path.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(parents=True)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in subnet.state_dict().items()}
+        save_file(state, draft / "model.safetensors")
+        write_json(draft / "architecture.json", subnet.architecture.to_json())
+        write_json(draft / "preprocess.json", preprocess.to_json())
+        write_json(draft / "labels.json", list(labels))
+        write_json(draft / "metrics.json", dict(metrics))
+        write_text(draft / "README.md", model_card(subnet, preprocess, labels, metrics))
+        draft.rename(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot write '{path}': {error}. Free space or name another place.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """Reads a bundle.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the files do not belong together.
+    """
+    path = Path(path).expanduser()
+    if not (path / "architecture.json").is_file():
+        raise CheckpointError(f"expected a subnet's folder at '{path}' (with architecture.json and model.safetensors).")
+    architecture = Architecture.from_json(read_json(path / "architecture.json"))
+    labels = tuple(str(label) for label in read_json(path / "labels.json"))
+    model = Subnet(space_around(architecture), architecture, len(labels))
+    try:
+        model.load_state_dict(load_file(path / "model.safetensors"))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise CheckpointError(
+            f"'{path}/model.safetensors' is damaged or of another architecture ({reason})."
+        ) from error
+    preprocess = Preprocess.from_json(read_json(path / "preprocess.json"))
+    return Bundle(path, model.eval(), preprocess, labels, read_json(path / "metrics.json"))
+
+
+def load_subnet(path: Path | str) -> Subnet:
+    """The network of a bundle: a plain `torch.nn.Module` in evaluation mode, images (n, 3, r, r) to logits (n, classes).
+
+    Args:
+        path: the folder, with preprocess.json saying what images must go through.
+
+    Raises:
+        CheckpointError: the folder is not a bundle, or damaged.
+    """
+    return load_bundle(path).model
+
+
+def measure(model: Subnet, preprocess: Preprocess, images: ImageSet, device: torch.device | str = "cpu") -> Metrics:
+    """Top-1, top-5 and mean cross-entropy on a split, each image going from its file through `preprocess` alone.
+
+    Args:
+        model: in evaluation mode.
+        preprocess: the bundle's.
+        images: a split.
+        device: where it runs.
+    """
+    logits = predict(model.to(device), images.original(preprocess), preprocess.normalise)
+    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    return {
+        "images": len(images),
+        "top1": top1_accuracy(logits, images.labels),
+        "top5": float((ranked == images.labels[:, None]).any(dim=1).double().mean()),
+        "loss": float(F.cross_entropy(logits.double(), images.labels)),
+    }
+
+
+def model_card(subnet: Subnet, preprocess: Preprocess, labels: tuple[str, ...], metrics: Mapping[str, Any]) -> str:
+    """README.md of a bundle."""
+    a = subnet.architecture
+    macs, params = costs_of(a, len(labels))
+    data, test, val = metrics["data"], metrics["test"], metrics["val"]
+    return f"""# Subnet {a.id}
+
+A MobileNetV3-style image classifier, found and {"fine-tuned" if metrics["finetuned"] else "extracted"} by the NAT
+toolkit.
+
+| | |
+|---|---|
+| classes | {len(labels)} |
+| input | {a.resolution} x {a.resolution} RGB |
+| multiply-adds | {macs:,} |
+| parameters | {params:,} |
+| data | {data["source"]} (fingerprint {data["fingerprint"][:12]}) |
+| validation top-1 | {val["top1"]:.4f} ({val["images"]} images) |
+| test top-1 | {test["top1"]:.4f} ({test["images"]} images) |
+| supernet | {metrics["supernet"]} |
+
+Depths {list(a.depths)}, kernels {list(a.kernels)}, expand ratios {list(a.expands)}, width {a.width}.
+
+```python
+import nat, torch
+bundle = nat.load_bundle("{a.id}")
+image = torch.zeros(3, 300, 400, dtype=torch.uint8)  # any RGB image as (3, height, width)
+batch = bundle.preprocess.normalise(bundle.preprocess.shape(image)[None])
+print(bundle.labels[bundle.model(batch).argmax()])
+```
+
+Preprocessing: shorter side to {preprocess.resize}, centre crop {preprocess.crop}, then (x / 255 - mean) / std; see
+    preprocess.json.
+"""

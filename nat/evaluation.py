@@ -1,0 +1,76 @@
+"""Judging architectures with the weights of a supernet: extract, recalibrate batch norm, measure on validation images."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nat.datasets.images import ImageSet
+from nat.datasets.preprocess import Preprocess
+from nat.supernet.architecture import Architecture
+from nat.supernet.calibration import recalibrate
+from nat.supernet.evaluation import batched, predict, top1_accuracy
+from nat.supernet.subnet import Subnet
+from nat.supernet.supernet import Supernet
+
+Preprocessing = Callable[[int], Preprocess]
+CALIBRATION_BATCH = 64
+
+
+class SubnetEvaluator:
+    """Measures architectures on one validation split, always in the same way.
+
+    Args:
+        train: images to recalibrate on; a fixed random choice of `calibration_images` of them is used.
+        validation: images to measure on.
+        preprocessing: gives the preprocessing of a resolution.
+        calibration_images: accuracy grows with them up to about 500 (docs/method.md).
+        batch_size: images at once.
+        device: where networks run.
+        seed: of the choice of images.
+    """
+
+    def __init__(
+        self,
+        train: ImageSet,
+        validation: ImageSet,
+        preprocessing: Preprocessing,
+        *,
+        calibration_images: int = 512,
+        batch_size: int = 128,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+    ) -> None:
+        count = min(calibration_images, len(train))
+        chosen = np.random.default_rng([seed, 0xCA1]).permutation(len(train))[:count]
+        self.calibration = train.subset(np.sort(chosen))
+        self.validation = validation
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self.device = torch.device(device)
+
+    def calibrated(self, supernet: Supernet, architecture: Architecture) -> Subnet:
+        """The architecture's network with the supernet's weights and batch norm fitted to the training images."""
+        subnet = supernet.extract(architecture, crop_kernels=True).to(self.device)
+        preprocess = self.preprocessing(architecture.resolution)
+        images = self.calibration.stored(preprocess)
+        recalibrate(subnet, (preprocess.normalise(batch.to(self.device)) for batch in _full_batches(images)))
+        return subnet
+
+    def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
+        """Validation error of an architecture with the supernet's weights, in [0, 1]."""
+        return self.error_of(self.calibrated(supernet, architecture))
+
+    def error_of(self, subnet: Subnet) -> float:
+        """Validation error of a network as it is, in [0, 1]."""
+        preprocess = self.preprocessing(subnet.architecture.resolution)
+        images = self.validation.stored(preprocess)
+        logits = predict(subnet, images, preprocess.normalise, self.batch_size)
+        return 1.0 - top1_accuracy(logits, self.validation.labels)
+
+
+def _full_batches(images: Tensor) -> list[Tensor]:
+    """Batches for recalibration; a rest of under half a batch is left out, as each batch counts alike."""
+    batches = list(batched(images, CALIBRATION_BATCH))
+    return batches[:-1] if len(batches) > 1 and len(batches[-1]) < CALIBRATION_BATCH // 2 else batches

@@ -1,0 +1,99 @@
+"""Fronts: which of the evaluated subnets are reported, and how they look as data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nat.archive import Evaluation
+from nat.pareto import hypervolume, non_dominated, spread_subset
+from nat.problem import ERROR, SearchProblem
+
+SCHEMA = 1
+
+
+def pareto_set(problem: SearchProblem, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """The non-dominated evaluations, cheapest first."""
+    if not evaluations:
+        return []
+    mask = non_dominated(problem.values_of(evaluations))
+    front = [evaluation for evaluation, first in zip(evaluations, mask, strict=True) if first]
+    return sorted(front, key=lambda evaluation: evaluation.objectives["macs"])
+
+
+def thinned(front: Sequence[Evaluation], count: int) -> list[Evaluation]:
+    """At most `count` of a front, spread over the multiply-adds, both ends among them."""
+    if len(front) <= count:
+        return list(front)
+    chosen = spread_subset(np.array([evaluation.objectives["macs"] for evaluation in front]), count)
+    return [front[i] for i in sorted(chosen)]
+
+
+def within(front: Sequence[Evaluation], max_macs: int | None, max_params: int | None) -> list[Evaluation]:
+    """Those of a front that keep the limits, most accurate first."""
+    kept = [
+        evaluation
+        for evaluation in front
+        if (max_macs is None or evaluation.objectives["macs"] <= max_macs)
+        and (max_params is None or evaluation.objectives["params"] <= max_params)
+    ]
+    return sorted(kept, key=lambda evaluation: (evaluation.objectives[ERROR], evaluation.objectives["macs"]))
+
+
+def front_hypervolume(problem: SearchProblem, evaluations: Sequence[Evaluation]) -> float:
+    """Share of the box from the origin to the problem's reference point that the evaluations dominate."""
+    if not evaluations:
+        return 0.0
+    return hypervolume(problem.values_of(evaluations), problem.reference_point())
+
+
+def row(evaluation: Evaluation, metrics: dict[str, Any] | None) -> dict[str, Any]:
+    """One subnet as front.json has it.
+
+    `val_top1` is what the search saw: the adapted supernet's weights with recalibrated batch norm.
+    `finetuned_val_top1` and `test_top1` are the fine-tuned net's.
+    """
+    return {
+        "id": evaluation.architecture.id,
+        "architecture": evaluation.architecture.to_json(),
+        "macs": round(evaluation.objectives["macs"]),
+        "params": round(evaluation.objectives["params"]),
+        "resolution": evaluation.architecture.resolution,
+        "val_top1": 1.0 - evaluation.objectives[ERROR],
+        "finetuned": metrics is not None,
+        "finetuned_val_top1": metrics["val"]["top1"] if metrics else None,
+        "test_top1": metrics["test"]["top1"] if metrics else None,
+    }
+
+
+def control_row(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """A control as front.json has it."""
+    return {
+        "name": name,
+        "id": metrics["id"],
+        "macs": metrics["macs"],
+        "params": metrics["params"],
+        "resolution": metrics["resolution"],
+        "finetuned_val_top1": metrics["val"]["top1"],
+        "test_top1": metrics["test"]["top1"],
+    }
+
+
+def verdict(front: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]]) -> list[str]:
+    """How the front compares with the controls, in one sentence each."""
+    sentences = []
+    for control in controls:
+        rivals = [net for net in front if net["test_top1"] >= control["test_top1"]]
+        if rivals:
+            net = min(rivals, key=lambda net: net["macs"])
+            sentences.append(
+                f"{net['id']} is as accurate on test images as the {control['name']} or more ({net['test_top1']:.4f} against "
+                f"{control['test_top1']:.4f}) at {net['macs'] / control['macs']:.2f}x its multiply-adds."
+            )
+        else:
+            net = max(front, key=lambda net: (net["test_top1"], -net["macs"]))
+            sentences.append(
+                f"no net of the front reaches the {control['name']} on test images ({control['test_top1']:.4f}); {net['id']} "
+                f"comes nearest with {net['test_top1']:.4f} at {net['macs'] / control['macs']:.2f}x its multiply-adds."
+            )
+    return sentences

@@ -1,0 +1,206 @@
+"""Settings of a transfer: what the user asks for, and the efforts that set everything else."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from nat.errors import InputError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+DEFAULT_SUPERNET = "tiny-small"
+
+
+class Effort(BaseModel):
+    """How much work each part of a transfer does. Amounts of training are "300 steps" or "5 epochs"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    initial: int = Field(ge=2, description="architectures evaluated before the first surrogate is fitted")
+    rounds: int = Field(ge=0, description="rounds of proposing, adapting and evaluating after the first")
+    per_round: int = Field(ge=1, description="new architectures of each round")
+    archive: int = Field(ge=2, description="most architectures that are evaluated again with a round's weights")
+    population: int = Field(ge=4, description="of NSGA-III")
+    generations: int = Field(ge=1, description="of NSGA-III, each round")
+    first_training: str = Field(description="training of the supernet before the first evaluation")
+    round_training: str = Field(description="training of the supernet in each later round")
+    batch: int = Field(ge=2, description="images a training step")
+    learning_rate: float = Field(gt=0, description="peak for the supernet")
+    calibration_images: int = Field(ge=2, description="training images that batch norm is recalibrated on")
+    validation_images: int = Field(ge=1, description="most validation images that an evaluation uses")
+    finetuning: str = Field(description="training of each subnet that is reported")
+    finetuning_rate: float = Field(gt=0, description="peak for fine-tuning")
+    front: int = Field(ge=1, description="most subnets that are fine-tuned and reported")
+
+    @field_validator("first_training", "round_training", "finetuning")
+    @classmethod
+    def _check_amount(cls, value: str) -> str:
+        steps_of(value, 1)
+        return value
+
+
+def efforts() -> dict[str, Effort]:
+    """The three efforts; `paper` has NAT's published numbers, as far as they are known.
+
+    100 initial architectures, 30 iterations, an archive of 300, NSGA-III of 100 x 100, 5 epochs an iteration, batches
+    of 96 and 2,000 images to recalibrate on: Lu et al., TPAMI 2021, and its reimplementation in ENCAS. There the
+    archive's 300 are refilled with up to 100 candidates each iteration.
+    """
+    return {
+        "quick": Effort(
+            initial=20,
+            rounds=3,
+            per_round=8,
+            archive=20,
+            population=60,
+            generations=30,
+            first_training="200 steps",
+            round_training="50 steps",
+            batch=64,
+            learning_rate=1e-3,
+            calibration_images=256,
+            validation_images=1000,
+            finetuning="100 steps",
+            finetuning_rate=5e-4,
+            front=6,
+        ),
+        "standard": Effort(
+            initial=48,
+            rounds=8,
+            per_round=12,
+            archive=60,
+            population=100,
+            generations=60,
+            first_training="20 epochs",
+            round_training="3 epochs",
+            batch=64,
+            learning_rate=1e-3,
+            calibration_images=512,
+            validation_images=2000,
+            finetuning="20 epochs",
+            finetuning_rate=5e-4,
+            front=8,
+        ),
+        "paper": Effort(
+            initial=100,
+            rounds=30,
+            per_round=100,
+            archive=300,
+            population=100,
+            generations=100,
+            first_training="5 epochs",
+            round_training="5 epochs",
+            batch=96,
+            learning_rate=1e-3,
+            calibration_images=2000,
+            validation_images=10_000,
+            finetuning="50 epochs",
+            finetuning_rate=5e-4,
+            front=10,
+        ),
+    }
+
+
+def steps_of(amount: str, steps_per_epoch: int) -> int:
+    """Training steps of an amount such as "300 steps" or "5 epochs".
+
+    Raises:
+        InputError: the text is neither.
+    """
+    number, _, unit = amount.strip().partition(" ")
+    factor = {"steps": 1, "step": 1, "epochs": steps_per_epoch, "epoch": steps_per_epoch}.get(unit.strip())
+    try:
+        value = float(number)
+    except ValueError:
+        factor = None
+    if factor is None or not 0 <= value < 1e9:
+        raise InputError(f"expected an amount of training such as '300 steps' or '5 epochs', got '{amount}'.")
+    return round(value * factor)
+
+
+class TransferOptions(BaseModel):
+    """Everything that decides a run; `config.json` holds it resolved, and `--config` takes it back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str
+    supernet: str = DEFAULT_SUPERNET
+    searcher: str = "nat"
+    objectives: str = "top1,macs"
+    max_macs: int | None = Field(default=None, gt=0)
+    max_params: int | None = Field(default=None, gt=0)
+    resolutions: tuple[int, ...] | None = None
+    effort: Literal["quick", "standard", "paper"] = "quick"
+    overrides: dict[str, int | float | str] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    device: str = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    data_root: str | None = None
+    skip_corrupt: bool = False
+
+    def amounts(self) -> Effort:
+        """The effort, with the overrides.
+
+        Raises:
+            InputError: an override is unknown or out of range; all such mistakes are named at once.
+        """
+        unknown = sorted(set(self.overrides) - set(Effort.model_fields))
+        if unknown:
+            raise InputError(
+                f"unknown setting {', '.join(unknown)}. There are: {', '.join(sorted(Effort.model_fields))}."
+            )
+        return checked(Effort, {**efforts()[self.effort].model_dump(), **self.overrides})
+
+
+def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """The validated settings.
+
+    Raises:
+        InputError: all mistakes at once, one a line.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
+        raise InputError("settings that cannot be used: " + "; ".join(lines) + ".") from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Settings of a TOML or JSON file; `config.json` of a run may be given as it is.
+
+    Raises:
+        InputError: the file is missing or neither.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise InputError(f"cannot read settings from '{path}': {error.strerror or error}.") from error
+    except ValueError as error:
+        raise InputError(f"expected TOML or JSON settings in '{path}': {error}.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"expected settings by name in '{path}', got {type(data).__name__}.")
+    options = data.get("options", data)
+    return dict(options)
+
+
+def read_amount(text: str) -> int:
+    """A whole number with a suffix k, M or G: "15M" is 15,000,000.
+
+    Raises:
+        InputError: it is none, or not above 0.
+    """
+    factors = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+    word = text.strip().replace("_", "").replace(",", "")
+    factor = factors.get(word[-1:].lower(), 1)
+    try:
+        value = round(float(word[:-1] if factor > 1 else word) * factor)
+    except (ValueError, OverflowError):
+        value = 0
+    if value <= 0:
+        raise InputError(f"expected a number above 0 such as 30M or 500k, got '{text}'.")
+    return value

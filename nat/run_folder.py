@@ -1,0 +1,97 @@
+"""The folder of a run: where everything is, and how it is written."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nat.errors import RunError
+from nat.files import read_json, write_json
+
+
+class RunFolder:
+    """Paths of a run.
+
+    Args:
+        path: the folder; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser()
+        self.config = self.path / "config.json"
+        self.archive = self.path / "archive.sqlite"
+        self.events = self.path / "events.jsonl"
+        self.training = self.path / "training.pt"
+        self.supernet = self.path / "supernet.safetensors"
+        self.front = self.path / "front.json"
+        self.picture = self.path / "front.png"
+        self.subnets = self.path / "subnets"
+        self.controls = self.path / "controls"
+
+    def check_free(self) -> None:
+        """Raises `RunError` if the folder is used or cannot be made; makes nothing."""
+        if self.config.exists():
+            raise RunError(
+                f"'{self.path}' already holds a run: go on with 'nat resume {self.path}', or name another --out."
+            )
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunError(f"expected --out to be a new or empty folder; '{self.path}' is in use. Name another.")
+        above = self.path.absolute()
+        while not above.exists():
+            above = above.parent
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            raise RunError(f"cannot write in '{above}', where --out should go. Name another --out.")
+
+    def create(self, config: Mapping[str, Any]) -> None:
+        """Makes the folder with its config.json."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot make '{self.path}': {error.strerror or error}. Name another --out.") from error
+        write_json(self.config, config)
+
+    def read_config(self) -> dict[str, Any]:
+        """The content of config.json.
+
+        Raises:
+            RunError: the folder holds no run.
+        """
+        if not self.config.is_file():
+            raise RunError(f"expected the folder of a run at '{self.path}' (with a config.json); there is none.")
+        data = read_json(self.config)
+        if not isinstance(data, dict) or "options" not in data:
+            raise RunError(f"'{self.config}' is not the config of a run.")
+        return data
+
+    def read_front(self) -> dict[str, Any]:
+        """The content of front.json.
+
+        Raises:
+            RunError: the run has not come so far, or is none.
+        """
+        self.read_config()
+        if not self.front.is_file():
+            raise RunError(f"the run in '{self.path}' is not finished: go on with 'nat resume {self.path}'.")
+        data: dict[str, Any] = read_json(self.front)
+        return data
+
+    def log(self, event: str, seconds: float, detail: Mapping[str, Any] | None = None) -> None:
+        """Adds a line to events.jsonl: what was done, and how long it took."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = json.dumps({"time": stamp, "event": event, "seconds": round(seconds, 3), **(detail or {})})
+        with self.events.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def seconds_logged(self) -> float:
+        """Time that all steps took together, over all sessions of the run."""
+        if not self.events.is_file():
+            return 0.0
+        total = 0.0
+        for line in self.events.read_text(encoding="utf-8").splitlines():
+            try:
+                total += float(json.loads(line)["seconds"])
+            except (ValueError, KeyError):  # a line that a kill cut off
+                continue
+        return total

@@ -1,0 +1,64 @@
+"""What a search strategy is: two moments, called by the one loop in `nat.search`.
+
+A round of the loop asks `propose` for architectures, joins them with the best so far to a pool, gives the shared
+weights some steps through `adapt`, and evaluates the pool with them. The archive is the only memory: a strategy keeps
+nothing between calls, so that a search that was interrupted goes on from the archive and the checkpoint.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from numpy.random import Generator
+from torch import Tensor
+
+from nat.archive import Evaluation
+from nat.problem import SearchProblem
+from nat.supernet.architecture import Architecture
+from nat.supernet.space import Encodings
+from nat.supernet.training import WeightTrainer
+
+
+class AdaptationSteps(Protocol):
+    """The training steps that a round grants: iterate over `steps`, take the batch, update `trainer`."""
+
+    trainer: WeightTrainer
+
+    def steps(self) -> Iterator[int]:
+        """Numbers of the steps to take; each counts from the start of the run."""
+
+    def rng(self, step: int) -> Generator:
+        """Random numbers of a step, the same whenever it is taken."""
+
+    def batch(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
+        """Normalised images (n, 3, resolution, resolution) and labels (n,) of a step."""
+
+
+class Searcher(Protocol):
+    """A search strategy. Any object with these members will do."""
+
+    name: str
+    title: str
+
+    def propose(
+        self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
+    ) -> list[Architecture]:
+        """Architectures to evaluate next.
+
+        Args:
+            problem: space, objectives, limits.
+            evaluations: of all architectures so far, each with the newest weights it was evaluated with; may be empty.
+            count: how many are wanted.
+            rng: source of randomness.
+
+        Returns:
+            At most `count` distinct architectures that keep the limits, none of them evaluated before.
+        """
+
+    def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
+        """Trains the shared weights for the steps granted.
+
+        Args:
+            adaptation: steps, batches, and the trainer of the supernet.
+            problem: space, objectives, limits.
+            pool: encodings (n, genes) of the architectures that are evaluated next.
+        """

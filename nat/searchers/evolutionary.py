@@ -1,0 +1,110 @@
+"""NAT's strategy: a surrogate of accuracy, evolution on its predictions, and a spread of candidates for true evaluation.
+
+Neural Architecture Transfer, Lu, Sreekumar, Goodman, Banzhaf, Deb and Boddeti, IEEE TPAMI 2021. The surrogate is
+chosen between an RBF interpolant and a Gaussian process by cross-validated rank correlation, and candidates are
+spread over the costs, both as in MSuNAS (Lu et al., ECCV 2020).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from nat.archive import Evaluation
+from nat.evolution import evolve
+from nat.pareto import non_dominated, spread_subset
+from nat.problem import ERROR, SearchProblem
+from nat.searchers.base import AdaptationSteps
+from nat.searchers.sandwich import train_sandwich
+from nat.supernet.architecture import Architecture
+from nat.supernet.sampling import mutate, sample_like, sample_stratified
+from nat.supernet.space import Encodings
+from nat.surrogates.base import Surrogate
+from nat.surrogates.gp import GaussianProcess
+from nat.surrogates.rbf import CubicRBF
+from nat.surrogates.switching import SwitchingSurrogate
+
+
+def default_surrogate() -> Surrogate:
+    """RBF or Gaussian process, whichever ranks better in cross-validation."""
+    return SwitchingSurrogate([CubicRBF(), GaussianProcess()])
+
+
+class NatSearcher:
+    """Surrogate-guided evolution; adapts the supernet on subnets drawn from the pool's distribution.
+
+    Args:
+        population: of NSGA-III; NAT's is 100.
+        generations: of NSGA-III in each round; NAT's are 100.
+        surrogate: makes a fresh surrogate for each round.
+    """
+
+    name = "nat"
+    title = "surrogate-guided NSGA-III on a supernet that adapts to the archive"
+
+    def __init__(
+        self,
+        *,
+        population: int = 100,
+        generations: int = 100,
+        surrogate: Callable[[], Surrogate] = default_surrogate,
+    ) -> None:
+        self.population, self.generations = population, generations
+        self.surrogate = surrogate
+
+    def propose(
+        self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
+    ) -> list[Architecture]:
+        """A stratified sample at first; then candidates that the surrogate predicts to be on the front, spread over the costs."""
+        if not evaluations:
+            return problem.space.decode(sample_stratified(problem.costs, count, rng, problem.limits))
+        known = problem.encodings_of(evaluations)
+        candidates = self._evolved(problem, evaluations, known, rng)
+        if len(candidates) < count:
+            candidates = np.concatenate([candidates, _variations(problem, known, candidates, rng)])
+        if not len(candidates):
+            return []
+        costs = problem.costs.macs(candidates).astype(float)
+        front = non_dominated(problem.values_of(evaluations))
+        chosen = spread_subset(costs, count, keep=problem.costs.macs(known[front]).astype(float))
+        return problem.space.decode(candidates[chosen])
+
+    def _evolved(
+        self, problem: SearchProblem, evaluations: Sequence[Evaluation], known: Encodings, rng: Generator
+    ) -> Encodings:
+        """New architectures of the predicted front."""
+        surrogate = self.surrogate()
+        errors = np.array([evaluation.objectives[ERROR] for evaluation in evaluations])
+        surrogate.fit(problem.space.features(known), errors)
+
+        def predict(encodings: Encodings) -> NDArray[np.float64]:
+            return surrogate.predict(problem.space.features(encodings))[0]
+
+        best_first = np.argsort(~non_dominated(problem.values_of(evaluations)), kind="stable")
+        last = evolve(
+            problem,
+            predict,
+            known[best_first],
+            population=self.population,
+            generations=self.generations,
+            seed=int(rng.integers(2**31)),
+        )
+        fresh = _without(last, known)
+        return fresh[non_dominated(problem.values(predict(fresh), fresh))] if len(fresh) else fresh
+
+    def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
+        """Trains on architectures whose genes are drawn, each on its own, from the pool."""
+        train_sandwich(adaptation, problem, pool, lambda rng: sample_like(problem.space, pool, 1, rng))
+
+
+def _variations(problem: SearchProblem, known: Encodings, taken: Encodings, rng: Generator) -> Encodings:
+    """New architectures near the known ones, for when the predicted front has too few new ones."""
+    near = mutate(problem.space, known[rng.integers(len(known), size=256)], rng, 0.1)
+    return _without(np.unique(near[problem.allows(near)], axis=0), np.concatenate([known, taken]))
+
+
+def _without(encodings: Encodings, known: Encodings) -> Encodings:
+    """Those rows of `encodings` that are not among `known`."""
+    seen = {row.tobytes() for row in np.ascontiguousarray(known)}
+    return encodings[[row.tobytes() not in seen for row in np.ascontiguousarray(encodings)]]

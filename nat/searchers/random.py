@@ -1,0 +1,42 @@
+"""Random search: the control that every strategy must beat."""
+
+from collections.abc import Sequence
+
+from numpy.random import Generator
+
+from nat.archive import Evaluation
+from nat.problem import SearchProblem
+from nat.searchers.base import AdaptationSteps
+from nat.searchers.sandwich import train_sandwich
+from nat.supernet.architecture import Architecture
+from nat.supernet.sampling import sample_stratified, sample_uniform
+from nat.supernet.space import Encodings
+
+
+class RandomSearcher:
+    """Proposes architectures spread evenly over the costs; adapts on uniformly drawn ones."""
+
+    name = "random"
+    title = "random search, stratified by multiply-adds; the control"
+
+    def propose(
+        self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
+    ) -> list[Architecture]:
+        """New architectures; the first call includes the smallest and the largest that the limits allow."""
+        known = {evaluation.architecture for evaluation in evaluations}
+        drawn = sample_stratified(problem.costs, count + len(known), rng, problem.limits)
+        fresh = [architecture for architecture in problem.space.decode(drawn) if architecture not in known]
+        if len(fresh) <= count:
+            return fresh
+        return [fresh[i] for i in sorted(rng.choice(len(fresh), count, replace=False))]
+
+    def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
+        """Trains on architectures drawn uniformly from those that keep the limits."""
+        train_sandwich(adaptation, problem, pool, lambda rng: _allowed(problem, pool, rng))
+
+
+def _allowed(problem: SearchProblem, pool: Encodings, rng: Generator) -> Encodings:
+    """One uniformly drawn encoding within the limits; one of the pool where those are rare."""
+    drawn = sample_uniform(problem.space, 64, rng)
+    drawn = drawn[problem.allows(drawn)]
+    return drawn[:1] if len(drawn) else pool[rng.integers(len(pool), size=1)]

@@ -1,0 +1,42 @@
+"""The steps by which the strategies adapt shared weights: two anchors and one drawn architecture each."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.random import Generator
+
+from nat.problem import SearchProblem
+from nat.searchers.base import AdaptationSteps
+from nat.supernet.architecture import Architecture
+from nat.supernet.space import Encodings
+from nat.supernet.training import sandwich_step
+
+LABEL_SMOOTHING = 0.1
+
+
+def anchors(problem: SearchProblem, pool: Encodings) -> list[Architecture]:
+    """The most and the least costly architecture of the pool (n, genes); one if they are the same."""
+    macs = problem.costs.macs(pool)
+    rows = dict.fromkeys([int(np.argmax(macs)), int(np.argmin(macs))])
+    return problem.space.decode(pool[list(rows)])
+
+
+def train_sandwich(
+    adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings, draw: Callable[[Generator], Encodings]
+) -> None:
+    """Takes all steps granted, each with the anchors of the pool and one drawn architecture, at the resolution of the latter.
+
+    The most costly one learns from the labels and teaches the others (sandwich rule with in-place distillation; NAT
+    itself trains one architecture a step).
+
+    Args:
+        adaptation: steps, batches and trainer.
+        problem: space and costs.
+        pool: encodings whose extremes are the anchors, shape (n, genes).
+        draw: gives one encoding, shape (1, genes).
+    """
+    ends = anchors(problem, pool)
+    for step in adaptation.steps():
+        drawn = problem.space.decode(draw(adaptation.rng(step)))[0]
+        images, labels = adaptation.batch(step, drawn.resolution)
+        sandwich_step(adaptation.trainer, images, labels, [*ends, drawn], label_smoothing=LABEL_SMOOTHING)

@@ -1,0 +1,34 @@
+"""Judging networks: answers on images, and accuracy."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+
+def batched(images: Tensor, size: int) -> Iterator[Tensor]:
+    """Consecutive slices of at most `size` images."""
+    yield from images.split(size)
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, images: Tensor, normalise: Callable[[Tensor], Tensor], batch_size: int = 128) -> Tensor:
+    """Logits of uint8 images.
+
+    Args:
+        network: in evaluation mode.
+        images: uint8, shape (n, 3, h, w), of the network's input size.
+        normalise: makes normalised floats of a batch.
+        batch_size: images at once.
+
+    Returns:
+        Float logits on the CPU, shape (n, classes).
+    """
+    device = next(network.parameters()).device
+    logits = [network(normalise(batch.to(device))).float().cpu() for batch in batched(images, batch_size)]
+    return torch.cat(logits)
+
+
+def top1_accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Fraction of rows of `logits` (n, classes) whose greatest entry is at `labels` (n,)."""
+    return float((logits.argmax(dim=1) == labels).double().mean())

@@ -1,0 +1,132 @@
+"""Drawing architectures: uniformly, spread over the costs, like given ones, and by variation. All stay in the space.
+
+Everything here works on encodings (n, 1 + slots) and draws from a generator that is passed in.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from nat.errors import BudgetError
+from nat.supernet.costs import CostTable
+from nat.supernet.space import Encodings, MobileNetV3Space
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Upper limits that an architecture must keep; None is no limit."""
+
+    max_macs: int | None = None
+    max_params: int | None = None
+
+    def allow(self, costs: CostTable, encodings: Encodings) -> NDArray[np.bool_]:
+        """Which of the encodings (n, genes) keep the limits, shape (n,)."""
+        allowed = np.ones(len(encodings), dtype=bool)
+        if self.max_macs is not None:
+            allowed &= costs.macs(encodings) <= self.max_macs
+        if self.max_params is not None:
+            allowed &= costs.params(encodings) <= self.max_params
+        return allowed
+
+    def check(self, costs: CostTable) -> None:
+        """Raises `BudgetError`, naming the least possible, if no architecture keeps the limits.
+
+        The smallest architecture has the least of both costs, as both grow with every choice.
+        """
+        macs, params = costs.of(costs.space.smallest())
+        if self.max_macs is not None and self.max_macs < macs:
+            most = costs.of(costs.space.largest())[0]
+            raise BudgetError(
+                f"expected --max-macs of at least {macs:,} (the smallest subnet; the largest has {most:,}), got "
+                f"{self.max_macs:,}. Raise the budget or allow smaller resolutions."
+            )
+        if self.max_params is not None and self.max_params < params:
+            most = costs.of(costs.space.largest())[1]
+            raise BudgetError(
+                f"expected --max-params of at least {params:,} (the smallest subnet; the largest has {most:,}), got "
+                f"{self.max_params:,}. Raise the budget."
+            )
+
+
+def sample_uniform(space: MobileNetV3Space, count: int, rng: Generator) -> Encodings:
+    """Resolution, depth of each stage, and kernel and expand ratio of each layer, each uniform over its choices."""
+    choices = len(space.kernels) * len(space.expands)
+    codes = rng.integers(1, choices + 1, (count, space.num_stages, space.layers_per_stage))
+    depths = rng.choice(space.depths, (count, space.num_stages, 1))
+    codes[np.arange(space.layers_per_stage) >= depths] = 0
+    resolutions = rng.integers(0, len(space.resolutions), (count, 1))
+    return np.concatenate([resolutions, codes.reshape(count, -1)], axis=1)
+
+
+def sample_stratified(costs: CostTable, count: int, rng: Generator, limits: Limits | None = None) -> Encodings:
+    """Distinct architectures whose multiply-adds are spread evenly, on a log scale, over all that the limits allow.
+
+    Uniform sampling crowds the middle of the costs. The first row is the smallest architecture, the last one the
+    largest or, if that breaks the limits, the most costly one found. Fewer than `count` come back only if the space
+    has no more.
+
+    Raises:
+        BudgetError: no architecture keeps the limits.
+    """
+    limits = limits or Limits()
+    limits.check(costs)
+    space = costs.space
+    ends = space.encode([space.smallest(), space.largest()])
+    pool = ends
+    for _ in range(20):
+        drawn = np.concatenate([sample_uniform(space, 8 * count, rng), _between_ends(space, 24 * count, rng)])
+        pool = np.unique(np.concatenate([pool, drawn]), axis=0)
+        pool = pool[limits.allow(costs, pool)]
+        near = mutate(space, pool[rng.integers(len(pool), size=4 * count)], rng, 0.1)
+        pool = np.unique(np.concatenate([pool, near[limits.allow(costs, near)]]), axis=0)
+        if len(pool) >= 4 * count:
+            break
+    return _spread(pool, np.log(costs.macs(pool)), count)
+
+
+def _between_ends(space: MobileNetV3Space, count: int, rng: Generator) -> Encodings:
+    """Architectures of every size: each leans, by its own degree, to the least or the greatest choices."""
+    lean = rng.random((count, 1))
+    extreme = np.where(rng.random((count, len(space.upper))) < lean, space.upper, space.lower)
+    mixed = rng.random((count, 1)) < 0.5
+    free = rng.random(extreme.shape) < 0.5
+    return space.repair(np.where(mixed & free, rng.integers(space.lower, space.upper + 1, extreme.shape), extreme))
+
+
+def _spread(pool: Encodings, log_costs: NDArray[np.float64], count: int) -> Encodings:
+    """Both ends of the pool and, for each of the levels between them, the nearest one that is left."""
+    order = np.argsort(log_costs, kind="stable")
+    pool, log_costs = pool[order], log_costs[order]
+    if len(pool) <= count:
+        return pool
+    chosen = {0, len(pool) - 1} if count > 1 else {0}
+    for level in np.linspace(log_costs[0], log_costs[-1], count)[1:-1]:
+        nearest = np.argsort(np.abs(log_costs - level), kind="stable")
+        chosen.add(int(next(i for i in nearest if int(i) not in chosen)))
+    return pool[sorted(chosen)]
+
+
+def sample_like(space: MobileNetV3Space, encodings: Encodings, count: int, rng: Generator) -> Encodings:
+    """Draws each gene on its own from the given encodings, as NAT draws the subnets that adapt the supernet.
+
+    Args:
+        space: the space of the encodings.
+        encodings: the archive, shape (n, genes), n of at least 1.
+        count: how many to draw.
+        rng: source of randomness.
+    """
+    rows = rng.integers(len(encodings), size=(count, encodings.shape[1]))
+    return space.repair(encodings[rows, np.arange(encodings.shape[1])])
+
+
+def mutate(space: MobileNetV3Space, encodings: Encodings, rng: Generator, probability: float) -> Encodings:
+    """Redraws each gene with the given probability, uniformly over its codes."""
+    redrawn = rng.integers(space.lower, space.upper + 1, encodings.shape)
+    return space.repair(np.where(rng.random(encodings.shape) < probability, redrawn, encodings))
+
+
+def crossover(space: MobileNetV3Space, first: Encodings, second: Encodings, rng: Generator) -> Encodings:
+    """Takes each gene from one of two parents, with equal chances; row by row."""
+    return space.repair(np.where(rng.random(first.shape) < 0.5, first, second))

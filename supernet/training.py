@@ -1,0 +1,119 @@
+"""Training shared weights: several architectures a step, the first of them teaching the others.
+
+One step follows the sandwich rule with in-place distillation (Yu and Huang, ICCV 2019; BigNAS, Yu et al., ECCV 2020):
+the first architecture learns from the labels and the others from its answers. Which architectures take part is the
+caller's to say.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nat.supernet.architecture import Architecture
+from nat.supernet.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate over a whole training: linear warm-up, then half a cosine down to zero.
+
+    Attributes:
+        peak: the greatest rate.
+        steps: length of the training in steps; later steps keep the last rate.
+        warmup: steps of the warm-up.
+    """
+
+    peak: float
+    steps: int
+    warmup: int = 0
+
+    def rate(self, step: int) -> float:
+        """Rate of a step, counted from 0; positive for every step of the training."""
+        if step < self.warmup:
+            return self.peak * (step + 1) / (self.warmup + 1)
+        progress = (min(step, self.steps - 1) - self.warmup) / max(1, self.steps - self.warmup)
+        return self.peak * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class WeightTrainer:
+    """Optimiser and schedule around a network; knows how far the training is.
+
+    Args:
+        network: a supernet or any other module; its parameters are updated in place.
+        schedule: learning rate by step.
+        optimizer: name of a timm optimiser.
+        weight_decay: of convolutions and linear layers; batch norm and biases have none.
+        clip_norm: gradients are scaled down to this norm at most.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        *,
+        optimizer: str = "adamw",
+        weight_decay: float = 0.02,
+        clip_norm: float = 5.0,
+    ) -> None:
+        self.network = network
+        self.schedule = schedule
+        self.clip_norm = clip_norm
+        self.step_count = 0
+        self.optimizer = create_optimizer_v2(network, opt=optimizer, lr=schedule.peak, weight_decay=weight_decay)
+
+    def update(self) -> None:
+        """Takes one step with the gradients that have been accumulated, and clears them."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(self.step_count)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step_count += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on exactly, but the network's own state."""
+        return {"optimizer": self.optimizer.state_dict(), "step_count": self.step_count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step_count = int(state["step_count"])
+
+
+def sandwich_step(
+    trainer: WeightTrainer,
+    images: Tensor,
+    labels: Tensor,
+    architectures: Sequence[Architecture],
+    *,
+    label_smoothing: float = 0.0,
+) -> float:
+    """One update from several architectures on one batch.
+
+    Args:
+        trainer: of a `Supernet`.
+        images: normalised, shape (n, 3, h, w).
+        labels: class numbers, shape (n,).
+        architectures: the teacher first; the others learn from the teacher's softmax. A single one just learns from
+            the labels.
+        label_smoothing: of the teacher's targets.
+
+    Returns:
+        The teacher's cross-entropy.
+    """
+    supernet = trainer.network
+    assert isinstance(supernet, Supernet)
+    supernet.train()
+    logits = supernet(images, architectures[0])
+    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    loss.backward()
+    answers = logits.detach().softmax(dim=1)
+    for architecture in architectures[1:]:
+        F.cross_entropy(supernet(images, architecture), answers).backward()
+    trainer.update()
+    return float(loss.detach())
