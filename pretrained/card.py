@@ -1,5 +1,6 @@
-"""What must be known of a supernet's weights to use them: their space, classes and preprocessing, and where they come from."""
+"""What must be known of a supernet's weights to use them: space, classes, preprocessing, and where they come from."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,8 +71,10 @@ class Card:
             raise CheckpointError(f"expected the card of a supernet of schema {SCHEMA}; this is another kind of JSON.")
         try:
             mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
-            if len(mean) != 3 or len(std) != 3:
-                raise ValueError("mean and std must have three values")
+            if len(mean) != 3 or len(std) != 3 or not all(0 < value < math.inf for value in std):
+                raise ValueError("mean and std must have three values, std above 0")
+            if int(data["num_classes"]) < 1:
+                raise ValueError("num_classes must be at least 1")
             return cls(
                 name=str(data["name"]),
                 title=str(data["title"]),
@@ -82,8 +85,8 @@ class Card:
                 trained_on=str(data["trained_on"]),
                 licence=str(data["licence"]),
                 command=str(data["command"]),
-                recipe=data["recipe"],
-                accuracy=data["accuracy"],
+                recipe=dict(data["recipe"]),
+                accuracy=dict(data["accuracy"]),
             )
         except (KeyError, TypeError, ValueError, InputError) as error:
             raise CheckpointError(f"expected a complete card of a supernet: {error}.") from error

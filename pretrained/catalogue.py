@@ -6,9 +6,8 @@ from pathlib import Path
 import torch
 
 from nat.errors import CheckpointError, unknown_name
-from nat.files import read_json
 from nat.pretrained.card import Card
-from nat.pretrained.store import load_supernet_file
+from nat.pretrained.store import load_supernet_file, read_card
 from nat.supernet.space import named_spaces
 from nat.supernet.supernet import Supernet
 
@@ -19,7 +18,7 @@ DEFAULT_SPACE = "small"
 
 def list_checkpoints() -> list[Card]:
     """Cards of all supernets that come with the package, and of random weights in each named space."""
-    shipped = [Card.from_json(read_json(path)) for path in sorted(WEIGHTS.glob("*.json"))]
+    shipped = [read_card(path) for path in sorted(WEIGHTS.glob("*.json"))]
     return shipped + [scratch_card(name) for name in named_spaces()]
 
 

@@ -4,6 +4,7 @@ Pickles are only read with `weights_only=True`: a file that wants to run code is
 """
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def load_supernet_file(path: Path) -> tuple[Supernet, Card]:
         raise CheckpointError(f"expected a supernet file at '{path}'; there is none. See 'nat checkpoints list'.")
     state = read_tensors(path)
     card = _card_of(path, state)
-    supernet = Supernet(card.space, card.num_classes)
+    with torch.device("meta"):  # compared first: a card of huge widths costs no memory
+        supernet = Supernet(card.space, card.num_classes)
     _fill(supernet, state, path)
     return supernet, card
 
@@ -65,23 +67,37 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch's remarks on pickle protocols and old formats
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"'{path}' is not a plain file of tensors: it is damaged, or a pickle that wants to run code, which is refused. "
-            "Convert it to safetensors where you trust it."
+            f"'{path}' is not a plain file of tensors: it is damaged, or a pickle that wants to run code, which is "
+            "refused. Convert it to safetensors where you trust it."
         ) from error
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # torch lets damaged pickles fail as they may: IndexError, AssertionError, struct.error
+        reason = (str(error) or type(error).__name__).splitlines()[0][:100]
         raise CheckpointError(
-            f"'{path}' is truncated, damaged or not a checkpoint ({str(error).splitlines()[0][:100]}). Get it again."
+            f"'{path}' is truncated, damaged or not a checkpoint ({reason}). Get it again."
         ) from error
     return unwrap(content)
+
+
+def read_card(path: Path) -> Card:
+    """The card in a JSON file.
+
+    Raises:
+        CheckpointError: the file cannot be read, is not JSON, or not a card.
+    """
+    try:
+        return Card.from_json(read_json(path))
+    except InputError as error:
+        raise CheckpointError(f"'{path}': {error}") from error
 
 
 def _card_of(path: Path, state: Mapping[str, Tensor]) -> Card:
     card = path.with_suffix(".json")
     if card.is_file():
-        return Card.from_json(read_json(card))
+        return read_card(card)
     if path.suffix == ".safetensors":
         raise CheckpointError(
             f"expected the card '{card.name}' beside '{path}'; it says which space the weights are for."
@@ -93,22 +109,31 @@ def _card_of(path: Path, state: Mapping[str, Tensor]) -> Card:
 
 
 def _fill(supernet: Supernet, state: Mapping[str, Tensor], path: Path) -> None:
+    """Gives a supernet on the meta device the tensors of a file."""
     expected = supernet.state_dict()
     state = current_names(state, expected)
     counters = {name for name in expected if name.endswith("num_batches_tracked")}
     missing = [name for name in expected if name not in state and name not in counters]
     surplus = [name for name in state if name not in expected]
-    wrong = [name for name, tensor in state.items() if name in expected and tensor.shape != expected[name].shape]
+    wrong = [name for name, tensor in state.items() if name in expected and not _fits(tensor, expected[name])]
     if missing or surplus or wrong:
         raise CheckpointError(f"'{path}' does not hold this supernet: " + _differences(missing, surplus, wrong) + ".")
     broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise CheckpointError(f"'{path}' holds values that are not finite, in {_some(broken)}. Get it again.")
-    supernet.load_state_dict({**expected, **{name: tensor.to(expected[name].dtype) for name, tensor in state.items()}})
+    tensors = {name: torch.zeros_like(expected[name], device="cpu") for name in counters}
+    for name, tensor in state.items():
+        tensors[name] = tensor.detach().to(expected[name].dtype, copy=True, memory_format=torch.contiguous_format)
+    supernet.load_state_dict(tensors, assign=True)
+
+
+def _fits(tensor: Tensor, expected: Tensor) -> bool:
+    plain = tensor.layout == torch.strided and tensor.is_floating_point() == expected.is_floating_point()
+    return plain and tensor.shape == expected.shape
 
 
 def _differences(missing: list[str], surplus: list[str], wrong: list[str]) -> str:
-    named = (("missing", missing), ("unknown", surplus), ("of other shapes", wrong))
+    named = (("missing", missing), ("unknown", surplus), ("of other shapes or types", wrong))
     return "; ".join(f"{len(names)} tensors {what} ({_some(names)})" for what, names in named if names)
 
 

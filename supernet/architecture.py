@@ -11,7 +11,8 @@ with anything, as once-for-all writes them) are one value. Which values are lega
 
 import hashlib
 import json
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -40,10 +41,11 @@ class Architecture:
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        """Makes 4.0 and 4, lists and tuples, one spelling; refuses lists that do not fit the depths."""
-        object.__setattr__(self, "kernels", tuple(self.kernels))
+        """Makes 4.0 and 4, lists and tuples, numpy's and Python's integers one spelling; refuses unequal lengths."""
+        object.__setattr__(self, "kernels", whole_numbers(self.kernels, "kernels"))
         object.__setattr__(self, "expands", tuple(int(e) if e == int(e) else float(e) for e in self.expands))
-        object.__setattr__(self, "depths", tuple(self.depths))
+        object.__setattr__(self, "depths", whole_numbers(self.depths, "depths"))
+        object.__setattr__(self, "resolution", whole_numbers([self.resolution], "a resolution")[0])
         object.__setattr__(self, "width", float(self.width))
         layers = sum(self.depths)
         if len(self.kernels) != layers or len(self.expands) != layers:
@@ -99,6 +101,19 @@ class Architecture:
             resolution=resolution[0],
             width=_numbers([1.0 if data.get("w") is None else data["w"]], "w")[0],
         )
+
+
+def whole_numbers(values: Iterable[Any], name: str) -> tuple[int, ...]:
+    """The values as Python integers.
+
+    Raises:
+        InputError: one is not an integer; 3.0 is not one here, although it equals 3, as it would make another id.
+    """
+    values = tuple(values)
+    try:
+        return tuple(map(operator.index, values))
+    except TypeError as error:
+        raise InputError(f"expected whole numbers as {name}, got {list(values)}.") from error
 
 
 def _numbers(values: Any, key: str) -> list[float]:

@@ -11,6 +11,8 @@ biases.
     array([89841344])
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,12 +67,14 @@ class CostTable:
     def macs(self, encodings: Encodings) -> Counts:
         """Multiply-adds of canonical encodings (n, 1 + slots), shape (n,)."""
         rows, slots = encodings[:, :1], np.arange(len(self.space.slots))
-        return self._fixed_macs[encodings[:, 0]] + self._slot_macs[rows, slots, encodings[:, 1:]].sum(axis=1)
+        macs: Counts = self._fixed_macs[encodings[:, 0]] + self._slot_macs[rows, slots, encodings[:, 1:]].sum(axis=1)
+        return macs
 
     def params(self, encodings: Encodings) -> Counts:
         """Parameters of canonical encodings (n, 1 + slots), shape (n,)."""
         slots = np.arange(len(self.space.slots))
-        return self._fixed_params + self._slot_params[slots, encodings[:, 1:]].sum(axis=1)
+        params: Counts = self._fixed_params + self._slot_params[slots, encodings[:, 1:]].sum(axis=1)
+        return params
 
     def of(self, architecture: Architecture) -> tuple[int, int]:
         """Multiply-adds and parameters of one architecture of the space."""
@@ -108,21 +112,42 @@ def _halved(size: int) -> int:
 
 
 def costs_of(architecture: Architecture, num_classes: int) -> tuple[int, int]:
-    """Multiply-adds and parameters of any architecture of the family, of whatever space.
+    """Multiply-adds and parameters of any architecture of the family, of whatever space."""
+    macs, params = costs_of_all([architecture], num_classes)
+    return int(macs[0]), int(params[0])
+
+
+def costs_of_all(architectures: Sequence[Architecture], num_classes: int) -> tuple[Counts, Counts]:
+    """Multiply-adds and parameters of any architectures of the family, of whatever spaces; two arrays of shape (n,).
 
     Args:
-        architecture: any kernels, expand ratios, depths, width and resolution.
+        architectures: any kernels, expand ratios, depths, widths and resolutions.
         num_classes: outputs of the classifier.
     """
-    return CostTable(space_around(architecture), num_classes).of(architecture)
+    macs, params = np.zeros((2, len(architectures)), dtype=np.int64)
+    widths = np.array([architecture.width for architecture in architectures])
+    for width in np.unique(widths):
+        rows = np.flatnonzero(widths == width)
+        members = [architectures[row] for row in rows.tolist()]
+        costs = CostTable(space_around(*members), num_classes)
+        encodings = costs.space.encode(members)
+        macs[rows], params[rows] = costs.macs(encodings), costs.params(encodings)
+    return macs, params
 
 
-def space_around(architecture: Architecture) -> MobileNetV3Space:
-    """The least space that holds the architecture."""
-    return MobileNetV3Space(
-        width=architecture.width,
-        kernels=tuple(sorted(set(architecture.kernels))),
-        expands=tuple(sorted(set(architecture.expands))),
-        depths=tuple(sorted(set(architecture.depths))),
-        resolutions=(architecture.resolution,),
+def space_around(*architectures: Architecture) -> MobileNetV3Space:
+    """The least space that holds architectures of one width.
+
+    Raises:
+        InputError: no space of the family has them.
+    """
+    space = MobileNetV3Space(
+        width=architectures[0].width,
+        kernels=tuple(sorted({kernel for a in architectures for kernel in a.kernels})),
+        expands=tuple(sorted({expand for a in architectures for expand in a.expands})),
+        depths=tuple(sorted({depth for a in architectures for depth in a.depths})),
+        resolutions=tuple(sorted({a.resolution for a in architectures})),
     )
+    for architecture in architectures:
+        space.validate(architecture)
+    return space

@@ -91,16 +91,17 @@ class ElasticSqueezeExcite(SqueezeExcite):
     def forward(self, x: Tensor) -> Tensor:
         """Scales the channels of (n, c, h, w)."""
         channels, hidden = x.shape[1], squeeze_channels(x.shape[1])
-        reduce, expand = self.fc["reduce"], self.fc["expand"]
+        get = self.fc.get_parameter
         squeezed = x.mean((2, 3), keepdim=True)
-        middle = F.relu(F.conv2d(squeezed, reduce.weight[:hidden, :channels], reduce.bias[:hidden]))
-        return x * F.hardsigmoid(F.conv2d(middle, expand.weight[:channels, :hidden], expand.bias[:channels]))
+        middle = F.conv2d(squeezed, get("reduce.weight")[:hidden, :channels], get("reduce.bias")[:hidden])
+        scale = F.conv2d(F.relu(middle), get("expand.weight")[:channels, :hidden], get("expand.bias")[:channels])
+        return x * F.hardsigmoid(scale)
 
 
 class _ElasticConvNorm(nn.Module):
     """Holder of an elastic convolution, its batch norm and activation, under OFA's names."""
 
-    def __init__(self, conv: nn.Module, channels: int, act: str | None) -> None:
+    def __init__(self, conv: ElasticPointwise | ElasticDepthwise, channels: int, act: str | None) -> None:
         super().__init__()
         self.conv = conv
         self.bn = ElasticBatchNorm(channels)
@@ -127,7 +128,7 @@ class ElasticInvertedResidual(nn.Module):
 
     def forward(self, x: Tensor, kernel: int, expand: float) -> Tensor:
         """Maps (n, in_channels, h, w) to (n, out_channels, h / stride, w / stride), rounded up."""
-        out = self.inverted_bottleneck(x, self.slot.mid_channels(expand))
+        out: Tensor = self.inverted_bottleneck(x, self.slot.mid_channels(expand))
         out = self.depth_conv(out, kernel)
         if self.slot.squeeze_excite:
             out = self.depth_conv.get_submodule("se")(out)

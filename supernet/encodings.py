@@ -65,7 +65,7 @@ def to_nat_digits(architecture: Architecture) -> str:
 def from_nat_digits(text: str) -> Architecture:
     """Reads the 23 digits of a `net.encoding` file."""
     if len(text) != NAT_DIGITS or not (text.isascii() and text.isdigit()):
-        raise InputError(f"expected {NAT_DIGITS} digits, got '{text}' ({len(text)} characters).")
+        raise InputError(f"expected {NAT_DIGITS} digits, got '{text[:60]}' ({len(text)} characters).")
     return from_nat_genes([int(text[:2]), *(int(digit) for digit in text[2:])])
 
 
@@ -75,7 +75,12 @@ def to_ofa_lists(architecture: Architecture, layers_per_stage: int = 4) -> dict[
     Args:
         architecture: any.
         layers_per_stage: slots of a stage; 4 in the published spaces.
+
+    Raises:
+        InputError: a stage has more layers than slots.
     """
+    if max(architecture.depths) > layers_per_stage:
+        raise InputError(f"expected at most {layers_per_stage} layers a stage, got depths {list(architecture.depths)}.")
     kernels, expands = iter(architecture.kernels), iter(architecture.expands)
     present = [layer < depth for depth in architecture.depths for layer in range(layers_per_stage)]
     return {
@@ -98,7 +103,7 @@ def read_architecture(text: str) -> Architecture:
         return from_nat_digits(text)
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and deep nesting
         raise InputError(
             f"expected an architecture as JSON, as {NAT_DIGITS} digits, or a file of either, got '{text[:60]}'."
         ) from error

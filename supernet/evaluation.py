@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 def batched(images: Tensor, size: int) -> Iterator[Tensor]:
     """Consecutive slices of at most `size` images."""
-    yield from images.split(size)
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
 
 
 @torch.inference_mode()

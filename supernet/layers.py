@@ -37,7 +37,7 @@ def cropped_kernel(weight: Tensor, height: int, width: int) -> Tensor:
 
 
 class CroppedConv2d(nn.Conv2d):
-    """A depthwise convolution that skips the kernel's taps that only see padding; results and weights are `nn.Conv2d`'s."""
+    """A depthwise `nn.Conv2d`, of the same weights and results, that skips the taps that only see padding."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolves a batch."""

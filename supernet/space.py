@@ -15,6 +15,7 @@ stage: 0 for an absent layer, else `1 + index(expand) * len(kernels) + index(ker
 its width gene. Canonical encodings have no layer behind an absent one and a legal number of layers in each stage.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nat.errors import InputError
-from nat.supernet.architecture import FAMILY, Architecture
+from nat.supernet.architecture import FAMILY, Architecture, whole_numbers
 
 Encodings = NDArray[np.int64]
 
@@ -39,7 +40,7 @@ FEATURE_MIX_WIDTH = 1280
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of `divisor`, at least `divisor`, and one more where that loses over a tenth of the channels."""
+    """The nearest multiple of `divisor`, at least `divisor`; the next where that loses over a tenth of `channels`."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
@@ -96,9 +97,16 @@ class MobileNetV3Space:
             object.__setattr__(self, name, values)
             if not values or list(values) != sorted(set(values)):
                 raise InputError(f"expected {name} as ascending, distinct numbers, got {list(values)}.")
+            if name != "expands":
+                object.__setattr__(self, name, whole_numbers(values, name))
         if any(k < 1 or k % 2 == 0 for k in self.kernels):
             raise InputError(f"expected odd kernel sizes, got {list(self.kernels)}.")
-        if self.width <= 0 or self.expands[0] < 1 or self.depths[0] < 1 or self.resolutions[0] < 8:
+        if not (
+            0 < self.width < math.inf
+            and 1 <= self.expands[0] <= self.expands[-1] < math.inf
+            and self.depths[0] >= 1
+            and self.resolutions[0] >= 8
+        ):
             raise InputError(
                 "expected a width above 0, expand ratios and depths of at least 1, resolutions of at least 8."
             )
@@ -151,7 +159,8 @@ class MobileNetV3Space:
     def size(self) -> int:
         """Number of distinct architectures (of this width)."""
         choices = len(self.kernels) * len(self.expands)
-        return len(self.resolutions) * sum(choices**depth for depth in self.depths) ** self.num_stages
+        stage: int = sum(choices**depth for depth in self.depths)
+        return len(self.resolutions) * int(stage**self.num_stages)
 
     # --- members -------------------------------------------------------------------------------------------------
 
@@ -175,6 +184,11 @@ class MobileNetV3Space:
 
     def validate(self, architecture: Architecture) -> None:
         """Raises `InputError`, naming the legal choices, unless the architecture is of this space."""
+        self.validate_layers(architecture)
+        _check_choices("a resolution 'r'", (architecture.resolution,), self.resolutions)
+
+    def validate_layers(self, architecture: Architecture) -> None:
+        """Like `validate`, whatever the resolution: networks take images of any size."""
         a = architecture
         if a.width != self.width:
             raise InputError(f"expected an architecture of width {self.width}, got width {a.width}.")
@@ -184,11 +198,8 @@ class MobileNetV3Space:
             ("depths 'd'", a.depths, self.depths),
             ("kernel sizes 'ks'", a.kernels, self.kernels),
             ("expand ratios 'e'", a.expands, self.expands),
-            ("a resolution 'r'", (a.resolution,), self.resolutions),
         ):
-            illegal = sorted(set(values) - set(legal))
-            if illegal:
-                raise InputError(f"expected {name} among {_listed(legal)}, got {_listed(illegal)}.")
+            _check_choices(name, values, legal)
 
     # --- encodings -----------------------------------------------------------------------------------------------
 
@@ -301,6 +312,8 @@ class MobileNetV3Space:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "MobileNetV3Space":
         """Reads `to_json`'s form."""
+        if not isinstance(data, Mapping):
+            raise InputError(f"expected a space as a JSON object, got {type(data).__name__}.")
         if data.get("family", FAMILY) != FAMILY:
             raise InputError(f"expected a space of family '{FAMILY}', got '{data['family']}'.")
         try:
@@ -310,6 +323,12 @@ class MobileNetV3Space:
             raise InputError(
                 f"expected a space with width, kernels, expands, depths and resolutions: {error}."
             ) from error
+
+
+def _check_choices(name: str, values: Iterable[float], legal: Iterable[float]) -> None:
+    illegal = sorted(set(values).difference(legal))
+    if illegal:
+        raise InputError(f"expected {name} among {_listed(legal)}, got {_listed(illegal)}.")
 
 
 def _listed(values: Iterable[float]) -> str:

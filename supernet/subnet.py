@@ -58,7 +58,7 @@ class Block(nn.Module):
 
 
 class Skeleton(nn.Module):
-    """What a supernet and its subnets have in common: stem, fixed block, head. The classifier's input is one vector an image."""
+    """What a supernet and its subnets share: stem, fixed block, head. The classifier's input is one vector an image."""
 
     def __init__(self, space: MobileNetV3Space, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()

@@ -47,7 +47,11 @@ class Supernet(Skeleton):
 
         The size of the images counts, not the architecture's resolution, so that one batch can serve several
         architectures.
+
+        Raises:
+            InputError: the architecture is not of this supernet.
         """
+        self.space.validate_layers(architecture)
         x = self.start(images)
         for index, kernel, expand in self.space.active_slots(architecture):
             x = self.blocks[index + 1].get_submodule("conv")(x, kernel, expand)

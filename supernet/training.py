@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timm.optim import create_optimizer_v2
-from torch import Tensor, nn
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # not marked as a re-export
+from torch import Tensor, autograd, nn
 from torch.nn import functional as F
 
 from nat.supernet.architecture import Architecture
@@ -111,9 +111,9 @@ def sandwich_step(
     supernet.train()
     logits = supernet(images, architectures[0])
     loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    loss.backward()
+    autograd.backward(loss)
     answers = logits.detach().softmax(dim=1)
     for architecture in architectures[1:]:
-        F.cross_entropy(supernet(images, architecture), answers).backward()
+        autograd.backward(F.cross_entropy(supernet(images, architecture), answers))
     trainer.update()
     return float(loss.detach())
