@@ -29,7 +29,7 @@ class FinetuneRecipe:
     label_smoothing: float = 0.1
 
 
-def finetune(
+def train_subnet(
     subnet: Subnet,
     stream: TrainStream,
     recipe: FinetuneRecipe,

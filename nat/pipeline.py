@@ -19,7 +19,7 @@ from nat.datasets.stream import TrainStream
 from nat.errors import BudgetError, InputError, RunError, TransferError
 from nat.evaluation import SubnetEvaluator
 from nat.files import write_json
-from nat.finetuning import FinetuneRecipe, finetune
+from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.fronts import SCHEMA, control_row, front_hypervolume, pareto_set, row, thinned, verdict
 from nat.options import Effort, TransferOptions, steps_of
 from nat.plots import plot_front
@@ -202,18 +202,25 @@ class Transfer:
         """The fine-tuned bundle of an architecture, from its folder if it is there."""
         path = where / architecture.id
         if not path.is_dir():
-            stream = self._stream(self.options.seed + 1)
-            steps = steps_of(self.amounts.finetuning, stream.steps_per_epoch)
             started = time.perf_counter()
-            with self.progress.task(f"fine-tuning {architecture.id} at {architecture.resolution} px", steps) as task:
-                subnet = self.evaluator().calibrated(self.supernet, architecture)
-                recipe = FinetuneRecipe(steps, self.amounts.finetuning_rate)
-                finetune(subnet, stream, recipe, self.device, task.advance)
-            self.write_bundle(subnet.cpu(), path, finetuned=True)
+            self.write_subnet(architecture, path, finetune=True)
             self.folder.log("finetune", time.perf_counter() - started, {"id": architecture.id})
         return load_bundle(path)
 
-    def write_bundle(self, subnet: Subnet, path: Path, *, finetuned: bool) -> None:
+    def write_subnet(self, architecture: Architecture, path: Path, *, finetune: bool) -> None:
+        """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""
+        subnet = self.evaluator().calibrated(self.supernet, architecture)
+        if finetune:
+            stream = self._stream(self.options.seed + 1)
+            recipe = FinetuneRecipe(
+                steps_of(self.amounts.finetuning, stream.steps_per_epoch), self.amounts.finetuning_rate
+            )
+            title = f"fine-tuning {architecture.id} at {architecture.resolution} px"
+            with self.progress.task(title, recipe.steps) as task:
+                train_subnet(subnet, stream, recipe, self.device, task.advance)
+        self._write_bundle(subnet.cpu(), path, finetuned=finetune)
+
+    def _write_bundle(self, subnet: Subnet, path: Path, *, finetuned: bool) -> None:
         """Writes a bundle whose metrics are measured with the network as it is read back."""
         architecture = subnet.architecture
         plain = self.supernet.extract(architecture)
@@ -310,9 +317,9 @@ def read_splits(options: TransferOptions, progress: Callable[[int, int], None] |
 def transfer_space(space: MobileNetV3Space, options: TransferOptions, splits: Splits) -> MobileNetV3Space:
     """The supernet's space with the input sizes that suit the images and the budget.
 
-    The greatest size is the first one of the space that is no smaller than the images (their shorter side), or the
-    space's greatest; at most four sizes from half of it on are kept, those left out at which even the smallest subnet
-    breaks a limit, as long as one is left.
+    Up to four sizes, multiples of 8, from half the images' size (their shorter side) to all of it; at least 24 and 32 pixels, at
+    most twice the greatest size that the supernet was trained at. Sizes at which even the smallest subnet breaks a limit are left
+    out, but for the least one.
 
     Raises:
         InputError: the sizes asked for are too small.
@@ -321,12 +328,11 @@ def transfer_space(space: MobileNetV3Space, options: TransferOptions, splits: Sp
         if min(options.resolutions) < 8:
             raise InputError(f"expected --resolutions of at least 8 pixels, got {min(options.resolutions)}.")
         return space.with_resolutions(options.resolutions)
-    native = splits.card.image_size or space.resolutions[-1]
-    top = next((r for r in space.resolutions if r >= native), space.resolutions[-1])
-    sizes = [r for r in space.resolutions if top / 2 <= r <= top]
-    if len(sizes) < 2:
-        sizes = list(space.resolutions[:2])
-    sizes = sorted({sizes[round(i * (len(sizes) - 1) / 3)] for i in range(4)})
+    trained = space.resolutions[-1]
+    native = splits.card.image_size or trained
+    top = max(32, min(native, 2 * trained) // 8 * 8)
+    low = max(24, top // 2)
+    sizes = sorted({round((low + i * (top - low) / 3) / 8) * 8 for i in range(4)})
     limits = Limits(options.max_macs, options.max_params)
     return space.with_resolutions([r for r in sizes if _feasible(space, r, limits, splits.num_classes)] or sizes[:1])
 

@@ -6,7 +6,7 @@ from its last checkpoint does what the uninterrupted one would have done.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,9 @@ from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
 from nat.errors import RunError, TransferError
 from nat.files import whole_file
-from nat.pretrained.card import IMAGENET_MEAN, IMAGENET_STD
+from nat.pretrained.card import IMAGENET_MEAN, IMAGENET_STD, Card
+from nat.pretrained.store import save_supernet
+from nat.progress import Progress
 from nat.supernet.sampling import sample_uniform
 from nat.supernet.space import MobileNetV3Space
 from nat.supernet.supernet import Supernet
@@ -44,14 +46,14 @@ class PretrainRecipe:
     """
 
     epochs: float = 10
-    batch_size: int = 128
-    learning_rate: float = 2e-3
+    batch_size: int = 32
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup_steps: int = 200
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.0
     random_subnets: int = 1
-    resolutions: tuple[int, ...] = (32, 40, 48, 56, 64)
-    save_every: int = 100
+    resolutions: tuple[int, ...] = (40, 48, 56)
+    save_every: int = 500
     seed: int = 0
 
     def resolution(self, step: int, steps: int, rng: np.random.Generator) -> int:
@@ -132,3 +134,41 @@ class Pretraining:
             )
         self.supernet.load_state_dict(state["supernet"])
         self.trainer.load_state_dict(state["trainer"])
+
+
+def pretrain_supernet(
+    splits: Splits, space: MobileNetV3Space, recipe: PretrainRecipe, out: Path, name: str, progress: Progress
+) -> Path:
+    """Trains to the end in a folder, goes on there if it holds a training, and writes the supernet with its card.
+
+    Args:
+        splits: the images.
+        space: what the supernet is to serve; its resolutions are replaced by the recipe's.
+        recipe: constants.
+        out: folder, made if absent.
+        name: on the card, and of the file.
+        progress: shows how far it is.
+
+    Returns:
+        Path of the safetensors file.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make '{out}': {error.strerror or error}. Name another --out.") from error
+    training = Pretraining(splits, space.with_resolutions(recipe.resolutions), recipe, out)
+    with progress.task("training the supernet", training.steps) as task:
+        task.advance(training.trainer.step_count)
+        training.run(lambda step, steps, loss: task.advance(note=f"loss {loss:.3f}"))
+    card = Card(
+        name=name,
+        title=f"MobileNetV3 supernet, width {space.width}, for {splits.num_classes} classes",
+        space=training.space,
+        num_classes=splits.num_classes,
+        trained_on=f"{splits.card.name}: {len(splits.train):,} images, {splits.num_classes} classes",
+        licence=f"weights Apache-2.0; images: {splits.card.licence}",
+        recipe=asdict(recipe),
+    )
+    path = out / f"{name}.safetensors"
+    save_supernet(training.supernet, card, path, half=True)
+    return path

@@ -1,7 +1,7 @@
 """What a search is asked: the space, what is minimised, and the limits that every subnet must keep."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class SearchProblem:
 
     costs: CostTable
     objectives: tuple[str, ...] = (ERROR, "macs")
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def space(self) -> MobileNetV3Space:

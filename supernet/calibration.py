@@ -5,9 +5,12 @@ recalibration a subnet's accuracy is meaningless (once-for-all, Cai et al., ICLR
 """
 
 from collections.abc import Iterable
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
+
+from nat.errors import InputError
 
 
 def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
@@ -24,17 +27,24 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
 
     Returns:
         The network itself.
+
+    Raises:
+        InputError: there are no batches; the network is as it was, but in evaluation mode.
     """
+    batches = iter(batches)
+    first = next(batches, None)
+    network.eval()
+    if first is None:
+        raise InputError("expected at least one batch of images to recalibrate batch norm with, got none.")
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
-    network.eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average instead of an exponential one
         norm.train()
     try:
         with torch.inference_mode():
-            for images in batches:
+            for images in chain([first], batches):
                 network(images)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nat.supernet.layers import SqueezeExcite, activation, batch_norm, cropped_kernel
+from nat.supernet.layers import SqueezeExcite, activation, batch_norm, depthwise
 from nat.supernet.space import Slot, squeeze_channels
 
 
@@ -56,12 +56,7 @@ class ElasticDepthwise(nn.Module):
 
     def forward(self, x: Tensor, size: int) -> Tensor:
         """Convolves (n, c, h, w) with kernels of size x size."""
-        weight = self.kernel(x.shape[1], size)
-        stride = self.conv.stride[0]
-        if stride == 1:
-            weight = cropped_kernel(weight, x.shape[-2], x.shape[-1])
-        padding = (weight.shape[-2] // 2, weight.shape[-1] // 2)
-        return F.conv2d(x, weight, None, stride, padding, 1, x.shape[1])
+        return depthwise(x, self.kernel(x.shape[1], size), self.conv.stride[0])
 
 
 class ElasticBatchNorm(nn.Module):

@@ -34,9 +34,10 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """Rate of a step, counted from 0; positive for every step of the training."""
+        step = min(step, self.steps - 1)
         if step < self.warmup:
             return self.peak * (step + 1) / (self.warmup + 1)
-        progress = (min(step, self.steps - 1) - self.warmup) / max(1, self.steps - self.warmup)
+        progress = (step - self.warmup) / (self.steps - self.warmup)
         return self.peak * 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -64,7 +65,9 @@ class WeightTrainer:
         self.schedule = schedule
         self.clip_norm = clip_norm
         self.step_count = 0
-        self.optimizer = create_optimizer_v2(network, opt=optimizer, lr=schedule.peak, weight_decay=weight_decay)
+        self.optimizer = create_optimizer_v2(
+            network, opt=optimizer, lr=schedule.peak, weight_decay=weight_decay, fused=True
+        )
 
     def update(self) -> None:
         """Takes one step with the gradients that have been accumulated, and clears them."""

@@ -1,0 +1,1 @@
+"""The commands of `nat`: thin, each over one function of the library."""

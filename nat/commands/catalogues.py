@@ -1,0 +1,191 @@
+"""Commands that list and inspect: macs, checkpoints, datasets, searchers."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nat.commands.console import millions, print_json, print_table
+from nat.errors import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+checkpoints = typer.Typer(no_args_is_help=True, help="Supernets: list them, inspect one.")
+datasets = typer.Typer(no_args_is_help=True, help="Data sets: list them, inspect one.")
+
+
+def macs(
+    architecture: Annotated[
+        str | None, typer.Argument(metavar="ARCHITECTURE", help="JSON, 23 digits of NAT, or a file of either.")
+    ] = None,
+    from_jsonl: Annotated[Path | None, typer.Option(help="A file with one architecture a line.")] = None,
+    classes: Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")] = 1000,
+    json: Json = False,
+) -> None:
+    """Multiply-adds and parameters of architectures: convolutions and linear layers, one multiply-add counts as one.
+
+    Example: `nat macs 08011001440551052208877` or `nat macs net.subnet --classes 10 --json`
+    """
+    from nat.supernet.costs import costs_of_all
+
+    if (architecture is None) == (from_jsonl is None):
+        raise InputError("expected one ARCHITECTURE or --from-jsonl FILE.")
+    nets = _read_lines(from_jsonl) if from_jsonl else [_read(architecture or "")]
+    counts = costs_of_all(nets, classes)
+    results = [
+        {"id": net.id, "macs": int(m), "params": int(p), "resolution": net.resolution, "classes": classes}
+        for net, m, p in zip(nets, *counts, strict=True)
+    ]
+    if json:
+        print_json(results if from_jsonl else results[0])
+        return
+    columns = [("subnet", "left"), ("input", "right"), ("multiply-adds", "right"), ("parameters", "right")]
+    rows = [(r["id"], f"{r['resolution']} px", f"{r['macs']:,}", f"{r['params']:,}") for r in results]
+    print_table(f"with {classes} classes", columns, rows)
+
+
+def _read(text: str) -> Any:
+    from nat.supernet.encodings import read_architecture
+
+    if not text.lstrip().startswith(("{", "[")) and not text.strip().isdigit():
+        try:
+            text = Path(text).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"expected an architecture as JSON, as 23 digits, or a file of either; cannot read '{text}' ({error})."
+            ) from error
+    return read_architecture(text)
+
+
+def _read_lines(path: Path) -> list[Any]:
+    from nat.supernet.encodings import read_architecture
+
+    try:
+        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read '{path}': {error}.") from error
+    nets = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                nets.append(read_architecture(line))
+            except InputError as error:
+                raise InputError(f"line {number} of '{path}': {error}") from error
+    if not nets:
+        raise InputError(f"expected an architecture a line in '{path}'; it has none.")
+    return nets
+
+
+@checkpoints.command("list")
+def list_checkpoints(json: Json = False) -> None:
+    """Supernets that can be named.
+
+    Example: `nat checkpoints list`
+    """
+    from nat.pretrained.catalogue import list_checkpoints as cards
+
+    found = cards()
+    if json:
+        print_json([card.to_json() for card in found])
+        return
+    columns = [("name", "left"), ("what", "left"), ("trained on", "left"), ("subnets", "right")]
+    rows = [(card.name, card.title, card.trained_on, f"{card.space.size():.2g}") for card in found]
+    print_table("supernets", columns, rows)
+
+
+@checkpoints.command("info")
+def checkpoint_info(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name or a file.")], json: Json = False
+) -> None:
+    """All that is known of a supernet: its space, its cheapest and dearest subnet, how it was trained, what it reaches.
+
+    Example: `nat checkpoints info tiny-small`
+    """
+    from nat.pretrained.catalogue import load_supernet
+    from nat.supernet.costs import CostTable
+
+    supernet, card = load_supernet(name)
+    costs = CostTable(card.space, card.num_classes)
+    ends = {"smallest": costs.of(card.space.smallest()), "largest": costs.of(card.space.largest())}
+    facts = card.to_json() | {
+        "parameters": sum(parameter.numel() for parameter in supernet.parameters()),
+        "subnets": card.space.size(),
+    }
+    facts |= {end: {"macs": macs, "params": params} for end, (macs, params) in ends.items()}
+    if json:
+        print_json(facts)
+        return
+    print_table(card.name, [("", "left"), ("", "left")], [(key, _text(value)) for key, value in facts.items()])
+
+
+@datasets.command("list")
+def list_datasets(json: Json = False) -> None:
+    """Data sets that can be named; any folder of class sub-folders will do as well.
+
+    Example: `nat datasets list`
+    """
+    from nat.datasets.cards import list_datasets as cards
+
+    found = cards()
+    if json:
+        print_json([_card(card) for card in found])
+        return
+    columns = [("name", "left"), ("what", "left"), ("classes", "right"), ("train", "right"), ("test", "right")]
+    columns += [("how to get it", "left")]
+    rows = [(c.name, c.title, str(c.num_classes), str(c.train_images), str(c.test_images), c.how_to_get) for c in found]
+    print_table("data sets", columns, rows)
+
+
+@datasets.command("info")
+def dataset_info(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A name or a folder.")], json: Json = False
+) -> None:
+    """All that is known of a data set; a folder is read and checked, with the splits that a transfer would use.
+
+    Example: `nat datasets info photos/flowers`
+    """
+    from nat.datasets.cards import find_dataset, list_datasets
+    from nat.datasets.loading import load_dataset
+
+    if data in {card.name for card in list_datasets()}:
+        facts = _card(find_dataset(data))
+    else:
+        splits = load_dataset(data)
+        counts = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
+        facts = _card(splits.card) | {
+            "splits": counts,
+            "classes": list(splits.classes),
+            "fingerprint": splits.fingerprint,
+        }
+    if json:
+        print_json(facts)
+        return
+    print_table(str(facts["name"]), [("", "left"), ("", "left")], [(key, _text(value)) for key, value in facts.items()])
+
+
+def searchers(json: Json = False) -> None:
+    """Search strategies that can be named.
+
+    Example: `nat searchers`
+    """
+    from nat.searchers import SEARCHERS
+
+    if json:
+        print_json([{"name": name, "title": searcher.title} for name, searcher in SEARCHERS.items()])
+        return
+    rows = [(name, searcher.title) for name, searcher in SEARCHERS.items()]
+    print_table("search strategies", [("name", "left"), ("what", "left")], rows)
+
+
+def _card(card: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(card)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return millions(value) if isinstance(value, int) and value >= 10**6 else str(value)

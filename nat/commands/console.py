@@ -1,0 +1,107 @@
+"""What commands show: bars with time left on standard error, tables and JSON on standard output."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichBars
+from rich.table import Table
+
+from nat.progress import Task
+
+
+class _BarTask:
+    def __init__(self, bars: RichBars, title: str, total: int) -> None:
+        self._bars, self._id = bars, bars.add_task(title, total=total)
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self._bars.update(self._id, advance=amount)
+
+
+class _LineTask:
+    """For logs and pipes: a line at the end of each part instead of a bar."""
+
+    def __init__(self, console: Console, title: str, total: int) -> None:
+        self._console, self._title, self._total = console, title, total
+        self._started = time.monotonic()
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        pass
+
+    def finish(self) -> None:
+        self._console.print(
+            f"{self._title}: {self._total} in {time.monotonic() - self._started:.0f} s", highlight=False
+        )
+
+
+class ConsoleProgress:
+    """Progress as bars on a terminal and as lines elsewhere, always on standard error."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Task]:
+        """One bar, which stays when it is full."""
+        if not self.console.is_terminal:
+            line = _LineTask(self.console, title, total)
+            yield line
+            line.finish()
+            return
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<44}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with RichBars(*columns, console=self.console) as bars:
+            yield _BarTask(bars, title, total)
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.console.print(text, highlight=False)
+
+
+def print_json(data: Any) -> None:
+    """JSON on standard output, for programs."""
+    print(json.dumps(data, indent=2))
+
+
+def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output.
+
+    Args:
+        title: above the table.
+        columns: heading and justification ("left" or "right") of each.
+        rows: the cells.
+    """
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for heading, justify in columns:
+        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, highlight=False)
+
+
+def millions(value: float) -> str:
+    """12,345,678 -> "12.35 M"."""
+    return f"{value / 1e6:.2f} M"
+
+
+def percent(value: float | None) -> str:
+    """0.98765 -> "98.77 %"."""
+    return "" if value is None else f"{100 * value:.2f} %"

@@ -1,0 +1,220 @@
+"""Commands about runs: transfer, resume, front, pick, evaluate."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nat.commands.console import ConsoleProgress, millions, percent, print_json, print_table
+from nat.errors import InputError, RunError
+from nat.options import TransferOptions, checked, read_amount, read_config
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+
+
+def transfer(
+    data: Annotated[
+        str | None,
+        typer.Argument(metavar="DATA", help="A name (see `nat datasets list`) or a folder of class sub-folders."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run, new or empty.")] = None,
+    supernet: Annotated[str | None, typer.Option(help="A name (see `nat checkpoints list`) or a file.")] = None,
+    searcher: Annotated[str | None, typer.Option(help="See `nat searchers`.")] = None,
+    objectives: Annotated[str | None, typer.Option(help="What is traded: top1, macs, params.")] = None,
+    max_macs: Annotated[str | None, typer.Option(help="Most multiply-adds of a subnet: 30M.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="Most parameters of a subnet: 2M.")] = None,
+    resolutions: Annotated[str | None, typer.Option(help="Input sizes to choose from: 64,96,128.")] = None,
+    effort: Annotated[str | None, typer.Option(help="quick, standard or paper: sets everything else.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Overrides one setting of the effort.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Where named data sets lie.")] = None,
+    skip_corrupt: Annotated[
+        bool | None, typer.Option("--skip-corrupt", help="Count and skip images that cannot be read.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings from a TOML or JSON file, such as a run's config.json.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """The whole job: adapt a supernet to images, search, fine-tune the Pareto-optimal subnets, verify.
+
+    Example: `nat transfer photos/flowers --max-macs 15M --out runs/flowers`
+    """
+    from nat import pipeline
+
+    if out is None:
+        raise InputError("expected --out with the folder of the run, for example --out runs/flowers.")
+    given = {
+        "data": data,
+        "supernet": supernet,
+        "searcher": searcher,
+        "objectives": objectives,
+        "max_macs": None if max_macs is None else read_amount(max_macs),
+        "max_params": None if max_params is None else read_amount(max_params),
+        "resolutions": None if resolutions is None else _integers(resolutions),
+        "effort": effort,
+        "overrides": _overrides(set_) if set_ else None,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+        "data_root": data_root,
+        "skip_corrupt": skip_corrupt,
+    }
+    settings = read_config(config) if config else {}
+    settings.update({name: value for name, value in given.items() if value is not None})
+    if "data" not in settings:
+        raise InputError("expected DATA: the name of a data set (digits) or a folder of class sub-folders.")
+    progress = ConsoleProgress()
+    try:
+        report = pipeline.transfer(checked(TransferOptions, settings), out, progress)
+    except KeyboardInterrupt:
+        _say_stopped(progress, out)
+        raise
+    _show(report, out, json)
+
+
+def resume(run: Run, json: Json = False) -> None:
+    """Goes on with a run after any interruption, to the same result.
+
+    Example: `nat resume runs/flowers`
+    """
+    from nat import pipeline
+
+    progress = ConsoleProgress()
+    try:
+        report = pipeline.resume(run, progress)
+    except KeyboardInterrupt:
+        _say_stopped(progress, run)
+        raise
+    _show(report, run, json)
+
+
+def front(run: Run, json: Json = False) -> None:
+    """The Pareto-optimal subnets of a finished run as a table.
+
+    Example: `nat front runs/flowers`
+    """
+    from nat.run_folder import RunFolder
+
+    _show(RunFolder(run).read_front(), run, json)
+
+
+def pick(
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the subnet; must not exist.")],
+    max_macs: Annotated[str | None, typer.Option(help="Most multiply-adds: 20M.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="Most parameters: 1M.")] = None,
+    finetune: Annotated[
+        bool,
+        typer.Option(
+            "--finetune", help="Fine-tune the subnet if the run has not; else it keeps the supernet's weights."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """The most accurate subnet of a finished run for a budget, as a bundle; nothing is searched again.
+
+    Example: `nat pick runs/flowers --max-macs 20M --finetune -o subnets/flowers`
+    """
+    from nat import picking
+
+    limits = [None if text is None else read_amount(text) for text in (max_macs, max_params)]
+    metrics = picking.pick(run, out, limits[0], limits[1], finetune=finetune, progress=ConsoleProgress())
+    if json:
+        print_json(metrics)
+        return
+    kind = "fine-tuned" if metrics["finetuned"] else "with the supernet's weights, not fine-tuned (see --finetune)"
+    print(
+        f"{metrics['id']}: {millions(metrics['macs'])} multiply-adds, {millions(metrics['params'])} parameters, "
+        f"test top-1 {percent(metrics['test']['top1'])}, {kind}\n{out}"
+    )
+
+
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a subnet.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="A name or folder; default: what it was measured on.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="val, test or both.")] = "both",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    json: Json = False,
+) -> None:
+    """Measures a subnet's bundle again and compares with its metrics.json; exit code 1 if they differ on the same images.
+
+    Example: `nat evaluate runs/flowers/subnets/1a2b3c4d5e`
+    """
+    from nat import verification
+
+    if split not in ("val", "test", "both"):
+        raise InputError(f"expected --split val, test or both, got '{split}'.")
+    splits = ("val", "test") if split == "both" else (split,)
+    result = verification.verify(bundle, data, splits, device, ConsoleProgress(quiet=json))
+    if json:
+        print_json(result)
+    else:
+        rows = [
+            (name, str(found["images"]), percent(found["top1"]), percent(found["top5"]), f"{found['loss']:.6f}")
+            for name, found in ((name, result[name]) for name in splits)
+        ]
+        columns = [("split", "left"), ("images", "right"), ("top-1", "right"), ("top-5", "right"), ("loss", "right")]
+        print_table(f"{bundle}", columns, rows)
+        print(result["says"])
+    if result["reproduced"] is False:
+        raise typer.Exit(1)
+
+
+def _integers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",") if word.strip()]
+    except ValueError as error:
+        raise InputError(f"expected --resolutions as whole numbers such as 64,96,128, got '{text}'.") from error
+
+
+def _overrides(pairs: list[str]) -> dict[str, str]:
+    overrides = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"expected --set NAME=VALUE, for example --set rounds=5, got '{pair}'.")
+        overrides[name.strip()] = value.strip()
+    return overrides
+
+
+def _say_stopped(progress: ConsoleProgress, out: Path) -> None:
+    if (out / "config.json").is_file():
+        progress.say(f"stopped; nothing is lost: go on with 'nat resume {out}'")
+
+
+def _show(report: dict[str, Any], out: Path, json: bool) -> None:
+    """The front and the controls, cheapest first, and how they compare."""
+    if json:
+        print_json(report)
+        return
+    if not report["front"]:
+        raise RunError(f"the run in '{out}' has no front.")
+    rows = [_cells(net, net["id"]) for net in report["front"]]
+    rows += [_cells(control, control["name"]) for control in report["controls"]]
+    columns = [("subnet", "left"), ("multiply-adds", "right"), ("parameters", "right"), ("input", "right")]
+    columns += [("val in search", "right"), ("val", "right"), ("test", "right")]
+    title = f"{report['dataset']}: {report['evaluations']} evaluations in {report['seconds']:.0f} s"
+    print_table(title, columns, rows)
+    for sentence in report["verdict"]:
+        print(sentence)
+    print(f"picture: {out / 'front.png'}   subnets: {out / 'subnets'}")
+
+
+def _cells(net: dict[str, Any], name: str) -> tuple[str, ...]:
+    return (
+        name,
+        millions(net["macs"]),
+        millions(net["params"]),
+        f"{net['resolution']} px",
+        percent(net.get("val_top1")),
+        percent(net["finetuned_val_top1"]),
+        percent(net["test_top1"]),
+    )

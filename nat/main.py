@@ -1,0 +1,54 @@
+"""The command `nat`. Exit codes: 0, 1 (the work failed), 2 (bad input), 130 (stopped from the keyboard)."""
+
+import sys
+
+import typer
+from rich.console import Console
+from typer.main import get_command
+
+from nat.commands import catalogues, runs, training
+from nat.errors import InputError, NatError
+
+app = typer.Typer(
+    name="nat",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Neural Architecture Transfer: adapt a supernet to your images, search Pareto-optimal subnets, pick one for a "
+    "budget.\n\nExample: `nat transfer digits --out runs/digits`. Every command takes `--debug` for a traceback.",
+)
+app.command("transfer")(runs.transfer)
+app.command("resume")(runs.resume)
+app.command("front")(runs.front)
+app.command("pick")(runs.pick)
+app.command("evaluate")(runs.evaluate)
+app.command("pretrain")(training.pretrain)
+app.command("macs")(catalogues.macs)
+app.command("searchers")(catalogues.searchers)
+app.add_typer(catalogues.checkpoints, name="checkpoints")
+app.add_typer(catalogues.datasets, name="datasets")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; errors of the toolkit become one or two lines on standard error."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        get_command(app)([word for word in words if word != "--debug"], prog_name="nat")
+    except NatError as error:
+        if debug:
+            raise
+        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {_plain(error)}", highlight=False)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _plain(error: NatError) -> str:
+    """The message with rich's markup switched off."""
+    return str(error).replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Taking one subnet for a budget out of a finished run."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from nat.archive import Archive
+from nat.bundle import load_bundle
+from nat.errors import BudgetError, RunError
+from nat.fronts import pareto_set, within
+from nat.options import TransferOptions
+from nat.pipeline import Transfer
+from nat.pretrained.store import load_supernet_file
+from nat.problem import SearchProblem, read_objectives
+from nat.progress import Progress
+from nat.run_folder import RunFolder
+from nat.supernet.costs import CostTable
+from nat.supernet.space import MobileNetV3Space
+
+
+def pick(
+    run: Path, out: Path, max_macs: int | None, max_params: int | None, *, finetune: bool, progress: Progress
+) -> dict[str, Any]:
+    """Writes the most accurate subnet within the limits as a bundle.
+
+    All Pareto-optimal subnets of the run's last round are eligible, also those that the run did not fine-tune: these get the adapted
+    supernet's weights, and are fine-tuned on request.
+
+    Args:
+        run: folder of a finished run.
+        out: folder for the bundle; must not exist.
+        max_macs: most multiply-adds, or None.
+        max_params: most parameters, or None.
+        finetune: fine-tune it if the run has not.
+        progress: shows how far it is.
+
+    Returns:
+        The bundle's metrics.
+
+    Raises:
+        BudgetError: no subnet of the front keeps the limits.
+        RunError: the run is not finished, or `out` is there already.
+    """
+    folder = RunFolder(run)
+    folder.read_front()
+    if out.exists():
+        raise RunError(f"expected a new folder for the subnet; '{out}' is there already. Name another.")
+    config = folder.read_config()
+    options = TransferOptions.model_validate(config["options"])
+    space = MobileNetV3Space.from_json(config["space"])
+    problem = SearchProblem(CostTable(space, config["data"]["classes"]), read_objectives(options.objectives))
+    with Archive(folder.archive, read_only=True) as archive:
+        front = pareto_set(problem, archive.at_version(max(archive.versions)))
+    eligible = within(front, max_macs, max_params)
+    if not eligible:
+        least = min(round(e.objectives["macs"]) for e in front), min(round(e.objectives["params"]) for e in front)
+        raise BudgetError(
+            f"no subnet of this front keeps the limits: the cheapest has {least[0]:,} multiply-adds, the least parameters are "
+            f"{least[1]:,}. Raise the budget, or transfer again with it."
+        )
+    architecture = eligible[0].architecture
+    ready = folder.subnets / architecture.id
+    if ready.is_dir():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(ready, out)
+    else:
+        job = Transfer(options, folder, progress)
+        supernet, _ = load_supernet_file(folder.supernet)
+        job.supernet.load_state_dict(supernet.state_dict())
+        job.write_subnet(architecture, out, finetune=finetune)
+    return load_bundle(out).metrics
