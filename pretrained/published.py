@@ -76,7 +76,7 @@ def published_space(state: Mapping[str, Tensor]) -> tuple[MobileNetV3Space, int]
             f"expected the weights of a MobileNetV3 supernet (with '{STEM}' and '{CLASSIFIER}'), got "
             f"{len(state)} tensors such as '{next(iter(state))}'."
         )
-    stem = flat[STEM].shape[0]
+    stem = flat[STEM].shape[0] if flat[STEM].ndim == 4 and flat[CLASSIFIER].ndim == 2 else 0
     for width in (1.0, 1.2):
         space = MobileNetV3Space(width=width)
         if space.channels(STEM_WIDTH) == stem:

@@ -37,7 +37,8 @@ class ElasticDepthwise(nn.Module):
         self.conv = nn.Conv2d(channels, channels, kernels[-1], stride, kernels[-1] // 2, groups=channels, bias=False)
         self._steps = list(zip(kernels[:0:-1], kernels[-2::-1], strict=True))  # (7, 5), (5, 3)
         for large, small in self._steps:
-            self.register_parameter(f"{large}to{small}_matrix", nn.Parameter(torch.eye(small**2)))
+            identity = torch.zeros(small**2, small**2).fill_diagonal_(1)  # eye takes seconds on the meta device
+            self.register_parameter(f"{large}to{small}_matrix", nn.Parameter(identity))
 
     def kernel(self, channels: int, size: int) -> Tensor:
         """Weights of a choice, shape (channels, 1, size, size).

@@ -42,8 +42,9 @@ def cropped_kernel(weight: Tensor, height: int, width: int) -> Tensor:
 def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Depthwise convolution with "same" padding, by whichever way is fast for the size of the map.
 
-    oneDNN is very slow on tiny maps, above all backwards. There, on a CPU, each channel is a small dense matrix from input to
-    output positions instead: 3 to 13 times faster forward and backward (benchmarks/depthwise.py), equal to rounding.
+    oneDNN is very slow on tiny maps, above all backwards. There, on a CPU, each channel is a small dense matrix from
+    input to output positions instead: 3 to 13 times faster forward and backward (benchmarks/depthwise.py), equal to
+    rounding. Exported networks have the convolution.
 
     Args:
         x: shape (n, channels, h, w).
@@ -55,7 +56,7 @@ def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """
     height, width = x.shape[-2:]
     positions = height * width
-    if x.device.type == "cpu" and positions <= DENSE_POSITIONS:
+    if x.device.type == "cpu" and positions <= DENSE_POSITIONS and not torch.compiler.is_compiling():
         return _dense_depthwise(x, weight, stride)
     if stride == 1:
         weight = cropped_kernel(weight, height, width)
@@ -78,6 +79,7 @@ def _dense_depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what is kept must do for later calls, with gradients, too
 def _taps(kernel: int, stride: int, height: int, width: int) -> Tensor:
     """Which tap of a kernel joins which input to which output position, shape (kernel^2, inputs * outputs), 0 or 1."""
     rows, columns = torch.arange(height), torch.arange(width)

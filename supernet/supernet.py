@@ -40,7 +40,8 @@ class Supernet(Skeleton):
         self.space = space
         for slot in space.slots:
             self.blocks.append(Block(ElasticInvertedResidual(slot, space.kernels, space.expands)))
-        initialise(self, generator)
+        if not self.classifier.get_submodule("linear").get_parameter("weight").is_meta:  # seconds of imports there
+            initialise(self, generator)
 
     def forward(self, images: Tensor, architecture: Architecture) -> Tensor:
         """Logits (n, num_classes) of images (n, 3, h, w) by the given architecture; nothing of it is remembered.

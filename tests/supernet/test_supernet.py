@@ -28,7 +28,7 @@ def nets_of(space: MobileNetV3Space, count: int, seed: int = 0) -> list[Architec
     return [space.smallest(), *sampled, space.largest()]
 
 
-# --- names and shapes of the published checkpoints (derived by instantiating once-for-all's class, f03b267) -------------
+# --- names and shapes of the published checkpoints (derived by instantiating once-for-all's class, f03b267)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_tensor_shapes_are_the_published_ones(shapes: dict[str, tuple[int, ...]]
         assert shapes[f"{block}.point_linear.conv.conv.weight"] == (outs[n], mid, 1, 1)
 
 
-# --- elastic equals extracted --------------------------------------------------------------------------------------------
+# --- elastic equals extracted
 
 
 @pytest.mark.parametrize("crop_kernels", [False, True])
@@ -127,7 +127,7 @@ def test_elastic_and_extracted_networks_train_alike(space: MobileNetV3Space, mak
                 torch.testing.assert_close(tensor, again[name], rtol=1e-4, atol=1e-5)
 
 
-# --- gradients -----------------------------------------------------------------------------------------------------------
+# --- gradients
 
 
 def support(supernet: Supernet, net: Architecture) -> dict[str, Tensor]:
@@ -215,7 +215,7 @@ def test_gradients_of_slices_are_those_of_the_extracted_network(
             torch.testing.assert_close(actual[cut], expected, rtol=1e-3, atol=1e-4 * scale)
 
 
-# --- no hidden state -------------------------------------------------------------------------------------------------------
+# --- no hidden state
 
 
 def test_answers_do_not_depend_on_earlier_calls(space: MobileNetV3Space, make_supernet: MakeSupernet) -> None:

@@ -1,0 +1,120 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from nat.errors import CheckpointError, InputError
+from nat.pretrained import catalogue
+from nat.pretrained.card import Card
+from nat.pretrained.catalogue import WEIGHTS, find_checkpoint, list_checkpoints, load_supernet
+from nat.pretrained.store import load_supernet_file, save_supernet
+from nat.supernet.space import named_spaces
+from nat.supernet.supernet import Supernet
+
+SHIPPED = sorted({path.stem for path in WEIGHTS.glob("*") if path.suffix in {".json", ".safetensors"}})
+LogitsOf = Callable[[Supernet], torch.Tensor]
+
+
+# --- what comes with the package
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_card_proves_itself_against_its_weights(name: str, logits_of: LogitsOf) -> None:
+    path = WEIGHTS / f"{name}.safetensors"
+    supernet, card = load_supernet_file(path)
+    assert card.name == name
+    assert find_checkpoint(name) == card
+    for text in (card.title, card.trained_on, card.licence, card.command):
+        assert text.strip()
+    assert card.recipe and card.accuracy
+    assert supernet.num_classes == card.num_classes > 1
+    assert all(0 <= value <= 1 for value in card.mean)
+    with torch.device("meta"):
+        expected = Supernet(card.space, card.num_classes)
+    with safe_open(path, "pt") as file:
+        stored = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+    assert stored == {key: tuple(tensor.shape) for key, tensor in expected.state_dict().items()}
+    logits = logits_of(supernet)
+    assert logits.isfinite().all() and logits.std() > 0
+
+
+def test_shipped_weights_are_small() -> None:
+    assert sum(path.stat().st_size for path in WEIGHTS.glob("*")) < 20 * 2**20
+
+
+# --- names
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, supernet: Supernet, card: Card, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of weights with one supernet, `tiny`, in place of the package's."""
+    save_supernet(supernet, card, tmp_path / "tiny.safetensors")
+    monkeypatch.setattr(catalogue, "WEIGHTS", tmp_path)
+    return tmp_path
+
+
+def test_shipped_supernets_are_listed_and_load_by_name(
+    shelf: Path, supernet: Supernet, card: Card, logits_of: LogitsOf
+) -> None:
+    assert [listed.name for listed in list_checkpoints()] == ["tiny", "scratch", "scratch:nat-w1.0", "scratch:nat-w1.2"]
+    loaded, its_card = load_supernet("tiny")
+    assert its_card == card == find_checkpoint("tiny")
+    assert torch.equal(logits_of(loaded), logits_of(supernet))
+
+
+def test_files_load_by_path(shelf: Path, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shelf)
+    for source in (
+        shelf / "tiny.safetensors",
+        str(shelf / "tiny.safetensors"),
+        "tiny.safetensors",
+        "./tiny.safetensors",
+    ):
+        assert load_supernet(source)[1] == card
+
+
+def test_a_damaged_card_on_the_shelf_is_named(shelf: Path) -> None:
+    (shelf / "tiny.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"tiny\.json"):
+        list_checkpoints()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tinny", "unknown supernet 'tinny'. Did you mean 'tiny'?"),
+        ("scratch:nat-w1.21", "Did you mean 'scratch:nat-w1.2'?"),
+        ("zzz", "unknown supernet 'zzz'. There are: scratch, scratch:nat-w1.0, scratch:nat-w1.2, tiny."),
+        ("", "unknown supernet ''. There are: "),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(shelf: Path, name: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_supernet(name)
+    assert message in str(caught.value)
+
+
+def test_folders_and_absent_files_are_answered_in_words(shelf: Path) -> None:
+    with pytest.raises(CheckpointError, match="got the folder"):
+        load_supernet(str(shelf) + "/")
+    with pytest.raises(CheckpointError, match="there is none"):
+        load_supernet("absent.pth")
+
+
+# --- random weights
+
+
+def test_scratch_is_random_but_seeded() -> None:
+    (first, card), (again, _), (other, _) = (load_supernet("scratch", seed=seed) for seed in (5, 5, 6))
+    assert first.space == card.space == named_spaces()["small"]
+    assert first.num_classes == card.num_classes > 0
+    name = "blocks.3.conv.point_linear.conv.conv.weight"
+    assert torch.equal(first.get_parameter(name), again.get_parameter(name))
+    assert not torch.equal(first.get_parameter(name), other.get_parameter(name))
+
+
+def test_scratch_can_be_had_in_every_named_space() -> None:
+    for name, space in named_spaces().items():
+        assert find_checkpoint("scratch" if name == "small" else f"scratch:{name}").space == space

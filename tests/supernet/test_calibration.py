@@ -1,0 +1,87 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nat.errors import InputError
+from nat.supernet.calibration import recalibrate
+from nat.supernet.space import MobileNetV3Space
+from nat.supernet.subnet import Subnet
+from nat.supernet.supernet import Supernet
+
+
+@pytest.fixture
+def batches() -> list[Tensor]:
+    return list(torch.randn(3, 6, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.fixture
+def subnet(space: MobileNetV3Space, make_supernet: Callable[..., Supernet]) -> Subnet:
+    return make_supernet(space).extract(space.largest())
+
+
+def norms_of(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def test_statistics_are_the_means_over_the_batches(subnet: Subnet, batches: list[Tensor]) -> None:
+    recalibrate(subnet, batches)
+    with torch.no_grad():
+        convolved = [subnet.first_conv[0](images) for images in batches]
+    mean = torch.stack([x.mean((0, 2, 3)) for x in convolved]).mean(0)
+    variance = torch.stack([x.transpose(0, 1).flatten(1).var(1, correction=1) for x in convolved]).mean(0)
+    torch.testing.assert_close(subnet.first_conv[1].running_mean, mean)
+    torch.testing.assert_close(subnet.first_conv[1].running_var, variance)
+
+
+def test_each_layer_sees_what_the_layers_before_it_give_in_training(subnet: Subnet, batches: list[Tensor]) -> None:
+    inputs: list[Tensor] = []
+    last = norms_of(subnet)[-1]
+    hook = last.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
+    subnet.train()
+    with torch.no_grad():
+        for images in batches:
+            subnet(images)
+    hook.remove()
+    recalibrate(subnet, batches)
+    expected = torch.stack([x.mean((0, 2, 3)) for x in inputs]).mean(0)
+    torch.testing.assert_close(last.running_mean, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_earlier_statistics_do_not_matter(subnet: Subnet, batches: list[Tensor]) -> None:
+    recalibrate(subnet, batches)
+    first = {name: tensor.clone() for name, tensor in subnet.state_dict().items()}
+    for norm in norms_of(subnet):
+        norm.running_mean.fill_(7)
+        norm.running_var.fill_(100)
+    recalibrate(subnet, iter(batches))
+    for name, tensor in subnet.state_dict().items():
+        assert torch.equal(tensor, first[name]), name
+
+
+def test_only_statistics_change_and_training_goes_on_as_before(subnet: Subnet, batches: list[Tensor]) -> None:
+    weights = {name: p.detach().clone() for name, p in subnet.named_parameters()}
+    assert recalibrate(subnet.train(), batches) is subnet
+    assert not any(module.training for module in subnet.modules())
+    assert {norm.momentum for norm in norms_of(subnet)} == {0.1}
+    assert all(torch.equal(weights[name], p) for name, p in subnet.named_parameters())
+    norm = subnet.first_conv[1]
+    before = norm.running_mean.clone()
+    subnet.train()(batches[0]).sum().backward()  # buffers written in inference mode do not break autograd
+    batch_mean = subnet.first_conv[0](batches[0]).mean((0, 2, 3))
+    torch.testing.assert_close(norm.running_mean, 0.9 * before + 0.1 * batch_mean)
+
+
+def test_momentum_is_put_back_after_a_failure(subnet: Subnet) -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        recalibrate(subnet, [torch.zeros(1, 3, 16, 16)])
+    assert {norm.momentum for norm in norms_of(subnet)} == {0.1}
+    assert not any(norm.training for norm in norms_of(subnet))
+
+
+def test_no_batches_are_refused_and_leave_the_statistics(subnet: Subnet) -> None:
+    before = subnet.first_conv[1].running_mean.clone()
+    with pytest.raises(InputError, match="at least one batch"):
+        recalibrate(subnet, [])
+    assert torch.equal(subnet.first_conv[1].running_mean, before)

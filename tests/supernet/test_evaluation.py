@@ -1,0 +1,29 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from nat.supernet.evaluation import batched, predict, top1_accuracy
+from nat.supernet.space import MobileNetV3Space
+from nat.supernet.supernet import Supernet
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 5, 100])
+def test_predictions_do_not_depend_on_the_batches(
+    space: MobileNetV3Space, make_supernet: Callable[..., Supernet], batch_size: int
+) -> None:
+    subnet = make_supernet(space).extract(space.smallest())
+    images = torch.randint(256, (9, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    logits = predict(subnet, images, lambda batch: batch.float() / 255 - 0.5, batch_size)
+    with torch.no_grad():
+        torch.testing.assert_close(logits, subnet(images.float() / 255 - 0.5), rtol=1e-4, atol=1e-5)
+
+
+def test_batches_are_consecutive_and_complete() -> None:
+    images = torch.arange(7)
+    assert [batch.tolist() for batch in batched(images, 3)] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_top1_accuracy_is_a_fraction_of_the_rows() -> None:
+    logits = torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
+    assert top1_accuracy(logits, torch.tensor([1, 0, 0, 1])) == 0.5
