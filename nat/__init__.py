@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nat.archive import Archive, Evaluation
     from nat.bundle import Bundle, load_bundle, load_subnet
+    from nat.datasets.decode import read_image
     from nat.datasets.loading import load_dataset
     from nat.errors import NatError
     from nat.options import TransferOptions
@@ -40,6 +41,7 @@ _HOMES = {
     "load_dataset": "nat.datasets.loading",
     "load_subnet": "nat.bundle",
     "load_supernet": "nat.pretrained.catalogue",
+    "read_image": "nat.datasets.decode",
     "resume": "nat.pipeline",
     "transfer": "nat.pipeline",
 }
@@ -59,6 +61,7 @@ __all__ = [
     "load_dataset",
     "load_subnet",
     "load_supernet",
+    "read_image",
     "resume",
     "transfer",
 ]

@@ -102,7 +102,7 @@ def load_bundle(path: Path | str) -> Bundle:
 
 
 def load_subnet(path: Path | str) -> Subnet:
-    """The network of a bundle: a plain `torch.nn.Module` in evaluation mode, images (n, 3, r, r) to logits (n, classes).
+    """The network of a bundle: a plain module in evaluation mode, images (n, 3, r, r) to logits (n, classes).
 
     Args:
         path: the folder, with preprocess.json saying what images must go through.

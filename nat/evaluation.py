@@ -1,4 +1,4 @@
-"""Judging architectures with the weights of a supernet: extract, recalibrate batch norm, measure on validation images."""
+"""Judging architectures with a supernet's weights: extract, recalibrate batch norm, measure on validation images."""
 
 from collections.abc import Callable
 

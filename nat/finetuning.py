@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import autograd
 from torch.nn import functional as F
 
 from nat.datasets.stream import TrainStream
@@ -61,7 +62,7 @@ def train_subnet(
         loss = F.cross_entropy(subnet(images), labels.to(device), label_smoothing=recipe.label_smoothing)
         if not torch.isfinite(loss):
             raise TransferError(f"fine-tuning diverged at step {step}: lower finetuning_rate.")
-        loss.backward()
+        autograd.backward(loss)
         trainer.update()
         advance()
     return subnet.eval()

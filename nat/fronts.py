@@ -81,19 +81,17 @@ def control_row(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
 
 def verdict(front: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]]) -> list[str]:
     """How the front compares with the controls, in one sentence each."""
-    sentences = []
-    for control in controls:
-        rivals = [net for net in front if net["test_top1"] >= control["test_top1"]]
-        if rivals:
-            net = min(rivals, key=lambda net: net["macs"])
-            sentences.append(
-                f"{net['id']} is as accurate on test images as the {control['name']} or more ({net['test_top1']:.4f} against "
-                f"{control['test_top1']:.4f}) at {net['macs'] / control['macs']:.2f}x its multiply-adds."
-            )
-        else:
-            net = max(front, key=lambda net: (net["test_top1"], -net["macs"]))
-            sentences.append(
-                f"no net of the front reaches the {control['name']} on test images ({control['test_top1']:.4f}); {net['id']} "
-                f"comes nearest with {net['test_top1']:.4f} at {net['macs'] / control['macs']:.2f}x its multiply-adds."
-            )
-    return sentences
+    return [_comparison(front, control) for control in controls]
+
+
+def _comparison(front: Sequence[dict[str, Any]], control: dict[str, Any]) -> str:
+    """The cheapest net of the front that is as accurate as a control, or the most accurate one if none is."""
+    name, top1 = control["name"], control["test_top1"]
+    rivals = [net for net in front if net["test_top1"] >= top1]
+    if rivals:
+        net = min(rivals, key=lambda net: net["macs"])
+        start = f"{net['id']} reaches the {name} on test images ({net['test_top1']:.4f} against {top1:.4f})"
+    else:
+        net = max(front, key=lambda net: (net["test_top1"], -net["macs"]))
+        start = f"no net reaches the {name} on test images ({top1:.4f}); {net['id']} has {net['test_top1']:.4f}"
+    return f"{start} at {net['macs'] / control['macs']:.2f}x its multiply-adds."

@@ -1,5 +1,6 @@
 """The command `nat`. Exit codes: 0, 1 (the work failed), 2 (bad input), 130 (stopped from the keyboard)."""
 
+import os
 import sys
 
 import typer
@@ -32,6 +33,7 @@ app.add_typer(catalogues.datasets, name="datasets")
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; errors of the toolkit become one or two lines on standard error."""
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # threads that wait give way soon: matters on a busy machine
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:

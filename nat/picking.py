@@ -23,8 +23,8 @@ def pick(
 ) -> dict[str, Any]:
     """Writes the most accurate subnet within the limits as a bundle.
 
-    All Pareto-optimal subnets of the run's last round are eligible, also those that the run did not fine-tune: these get the adapted
-    supernet's weights, and are fine-tuned on request.
+    All Pareto-optimal subnets of the run's last round are eligible, also those that the run did not fine-tune: these
+    get the adapted supernet's weights, and are fine-tuned on request.
 
     Args:
         run: folder of a finished run.
@@ -55,8 +55,8 @@ def pick(
     if not eligible:
         least = min(round(e.objectives["macs"]) for e in front), min(round(e.objectives["params"]) for e in front)
         raise BudgetError(
-            f"no subnet of this front keeps the limits: the cheapest has {least[0]:,} multiply-adds, the least parameters are "
-            f"{least[1]:,}. Raise the budget, or transfer again with it."
+            f"no subnet of this front keeps the limits: the least are {least[0]:,} multiply-adds and "
+            f"{least[1]:,} parameters. Raise the budget, or transfer again with it."
         )
     architecture = eligible[0].architecture
     ready = folder.subnets / architecture.id

@@ -1,4 +1,4 @@
-"""The whole job: from images and a supernet to fine-tuned, verified subnets in a run's folder; and going on after an interruption."""
+"""The whole job, resumable: from images and a supernet to fine-tuned, verified subnets in a run's folder."""
 
 import platform
 import time
@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nat.archive import Archive, Evaluation
@@ -39,6 +40,7 @@ from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer
 
+SHARED_RESOLUTION = 64  # below it, a second thread gains under 10 % and loses much when the machine is busy
 PACKAGES = ("neural-architecture-transfer", "torch", "torchvision", "timm", "pymoo", "numpy", "scikit-learn")
 
 
@@ -89,8 +91,6 @@ class Transfer:
         check_searcher(options.searcher)
         objectives = read_objectives(options.objectives)
         self.device = torch_device(options.device)
-        if options.threads:
-            torch.set_num_threads(options.threads)
         supernet, self.card = load_supernet(options.supernet, seed=options.seed)
         with progress.task("reading images", 1) as task:
             self.splits = read_splits(options)
@@ -100,6 +100,7 @@ class Transfer:
         costs = CostTable(space, self.splits.num_classes)
         limits.check(costs)
         self.problem = SearchProblem(costs, objectives, limits)
+        torch.set_num_threads(options.threads or suitable_threads(space))
         self.supernet = adapted_to(supernet, space, self.splits.num_classes, options.seed).to(self.device)
 
     def config(self) -> dict[str, Any]:
@@ -136,7 +137,7 @@ class Transfer:
         plan = Plan(a.initial, a.rounds, a.per_round, a.archive, first, each, self.options.seed)
         evaluator = self.evaluator()
         schedule = Schedule(a.learning_rate, plan.total_steps, min(20, first // 10))
-        trainer = WeightTrainer(self.supernet.to(memory_format=torch.channels_last), schedule)  # type: ignore[call-overload]
+        trainer = WeightTrainer(self.supernet.to(memory_format=torch.channels_last), schedule)
         search = Search(
             self.problem,
             make_searcher(self.options.searcher, a),
@@ -317,9 +318,9 @@ def read_splits(options: TransferOptions, progress: Callable[[int, int], None] |
 def transfer_space(space: MobileNetV3Space, options: TransferOptions, splits: Splits) -> MobileNetV3Space:
     """The supernet's space with the input sizes that suit the images and the budget.
 
-    Up to four sizes, multiples of 8, from half the images' size (their shorter side) to all of it; at least 24 and 32 pixels, at
-    most twice the greatest size that the supernet was trained at. Sizes at which even the smallest subnet breaks a limit are left
-    out, but for the least one.
+    Up to four sizes, multiples of 8, from half the images' size (the median of their shorter sides) to all of it; at
+    least 24 and 32 pixels, at most twice the greatest size that the supernet was trained at. Sizes at which even the
+    smallest subnet breaks a limit are left out, but for the least one.
 
     Raises:
         InputError: the sizes asked for are too small.
@@ -328,9 +329,8 @@ def transfer_space(space: MobileNetV3Space, options: TransferOptions, splits: Sp
         if min(options.resolutions) < 8:
             raise InputError(f"expected --resolutions of at least 8 pixels, got {min(options.resolutions)}.")
         return space.with_resolutions(options.resolutions)
-    trained = space.resolutions[-1]
-    native = splits.card.image_size or trained
-    top = max(32, min(native, 2 * trained) // 8 * 8)
+    native = float(np.median([min(image.shape[-2:]) for image in splits.train.images]))
+    top = max(32, int(min(native, 2 * space.resolutions[-1])) // 8 * 8)
     low = max(24, top // 2)
     sizes = sorted({round((low + i * (top - low) / 3) / 8) * 8 for i in range(4)})
     limits = Limits(options.max_macs, options.max_params)
@@ -343,6 +343,11 @@ def _feasible(space: MobileNetV3Space, resolution: int, limits: Limits, num_clas
     except BudgetError:
         return False
     return True
+
+
+def suitable_threads(space: MobileNetV3Space) -> int:
+    """CPU threads worth having: one for tiny images, whose operations are too short to share, else torch's default."""
+    return 1 if space.resolutions[-1] < SHARED_RESOLUTION else torch.get_num_threads()
 
 
 def adapted_to(supernet: Supernet, space: MobileNetV3Space, num_classes: int, seed: int) -> Supernet:

@@ -1,4 +1,4 @@
-"""Training a supernet from images: one stage, sandwich rule, in-place distillation; any interruption can be resumed exactly.
+"""Training a supernet from images: one stage, sandwich rule, in-place distillation; exactly resumable.
 
 Every step is a function of the seed and its number alone (images, resolution, architectures), so a run that goes on
 from its last checkpoint does what the uninterrupted one would have done.

@@ -221,7 +221,7 @@ class _Steps:
 
 
 def best(problem: SearchProblem, evaluations: Sequence[Evaluation], count: int) -> list[Evaluation]:
-    """The first `count` by rank of non-domination (all of the front, then the front of the rest, ...), ties by order."""
+    """The first `count` by rank of non-domination (the front, then the front of the rest, ...), ties by order."""
     left, chosen = list(evaluations), list[Evaluation]()
     while left and len(chosen) < count:
         front = non_dominated(problem.values_of(left))

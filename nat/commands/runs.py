@@ -144,7 +144,7 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     json: Json = False,
 ) -> None:
-    """Measures a subnet's bundle again and compares with its metrics.json; exit code 1 if they differ on the same images.
+    """Measures a subnet again and compares with its metrics.json; exit code 1 if they differ on the same images.
 
     Example: `nat evaluate runs/flowers/subnets/1a2b3c4d5e`
     """

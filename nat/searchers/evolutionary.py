@@ -1,4 +1,4 @@
-"""NAT's strategy: a surrogate of accuracy, evolution on its predictions, and a spread of candidates for true evaluation.
+"""NAT's strategy: a surrogate of accuracy, evolution on its predictions, a spread of candidates to evaluate.
 
 Neural Architecture Transfer, Lu, Sreekumar, Goodman, Banzhaf, Deb and Boddeti, IEEE TPAMI 2021. The surrogate is
 chosen between an RBF interpolant and a Gaussian process by cross-validated rank correlation, and candidates are
@@ -56,7 +56,7 @@ class NatSearcher:
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
     ) -> list[Architecture]:
-        """A stratified sample at first; then candidates that the surrogate predicts to be on the front, spread over the costs."""
+        """A stratified sample at first; then candidates of the predicted front, spread over the costs."""
         if not evaluations:
             return problem.space.decode(sample_stratified(problem.costs, count, rng, problem.limits))
         known = problem.encodings_of(evaluations)
@@ -94,8 +94,15 @@ class NatSearcher:
         return fresh[non_dominated(problem.values(predict(fresh), fresh))] if len(fresh) else fresh
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
-        """Trains on architectures whose genes are drawn, each on its own, from the pool."""
-        train_sandwich(adaptation, problem, pool, lambda rng: sample_like(problem.space, pool, 1, rng))
+        """Trains on the pool: each step, a whole member, and one whose genes are drawn, each on its own, from all.
+
+        NAT draws gene by gene only. Whole members beside that train what will be evaluated.
+        """
+
+        def draw(rng: Generator) -> Encodings:
+            return np.concatenate([pool[rng.integers(len(pool), size=1)], sample_like(problem.space, pool, 1, rng)])
+
+        train_sandwich(adaptation, problem, pool, draw)
 
 
 def _variations(problem: SearchProblem, known: Encodings, taken: Encodings, rng: Generator) -> Encodings:

@@ -7,7 +7,7 @@ from numpy.random import Generator
 from nat.archive import Evaluation
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
-from nat.searchers.sandwich import train_sandwich
+from nat.searchers.sandwich import DRAWN, train_sandwich
 from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import sample_stratified, sample_uniform
 from nat.supernet.space import Encodings
@@ -36,7 +36,7 @@ class RandomSearcher:
 
 
 def _allowed(problem: SearchProblem, pool: Encodings, rng: Generator) -> Encodings:
-    """One uniformly drawn encoding within the limits; one of the pool where those are rare."""
+    """Uniformly drawn encodings within the limits; some of the pool where those are rare."""
     drawn = sample_uniform(problem.space, 64, rng)
     drawn = drawn[problem.allows(drawn)]
-    return drawn[:1] if len(drawn) else pool[rng.integers(len(pool), size=1)]
+    return drawn[:DRAWN] if len(drawn) >= DRAWN else pool[rng.integers(len(pool), size=DRAWN)]

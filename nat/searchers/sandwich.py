@@ -1,4 +1,4 @@
-"""The steps by which the strategies adapt shared weights: two anchors and one drawn architecture each."""
+"""The steps by which the strategies adapt shared weights: two anchors and two drawn architectures each."""
 
 from collections.abc import Callable
 
@@ -12,6 +12,7 @@ from nat.supernet.space import Encodings
 from nat.supernet.training import sandwich_step
 
 LABEL_SMOOTHING = 0.1
+DRAWN = 2
 
 
 def anchors(problem: SearchProblem, pool: Encodings) -> list[Architecture]:
@@ -24,7 +25,7 @@ def anchors(problem: SearchProblem, pool: Encodings) -> list[Architecture]:
 def train_sandwich(
     adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings, draw: Callable[[Generator], Encodings]
 ) -> None:
-    """Takes all steps granted, each with the anchors of the pool and one drawn architecture, at the resolution of the latter.
+    """Takes all steps granted, each with the anchors of the pool and drawn architectures, all at one drawn resolution.
 
     The most costly one learns from the labels and teaches the others (sandwich rule with in-place distillation; NAT
     itself trains one architecture a step).
@@ -33,10 +34,10 @@ def train_sandwich(
         adaptation: steps, batches and trainer.
         problem: space and costs.
         pool: encodings whose extremes are the anchors, shape (n, genes).
-        draw: gives one encoding, shape (1, genes).
+        draw: gives some encodings, shape (k, genes); the resolution of the first is that of the step.
     """
     ends = anchors(problem, pool)
     for step in adaptation.steps():
-        drawn = problem.space.decode(draw(adaptation.rng(step)))[0]
-        images, labels = adaptation.batch(step, drawn.resolution)
-        sandwich_step(adaptation.trainer, images, labels, [*ends, drawn], label_smoothing=LABEL_SMOOTHING)
+        drawn = problem.space.decode(draw(adaptation.rng(step)))
+        images, labels = adaptation.batch(step, drawn[0].resolution)
+        sandwich_step(adaptation.trainer, images, labels, [*ends, *drawn], label_smoothing=LABEL_SMOOTHING)
