@@ -101,7 +101,9 @@ class Transfer:
         limits.check(costs)
         self.problem = SearchProblem(costs, objectives, limits)
         torch.set_num_threads(options.threads or suitable_threads(space))
-        self.supernet = adapted_to(supernet, space, self.splits.num_classes, options.seed).to(self.device)
+        supernet = adapted_to(supernet, space, self.splits.num_classes, options.seed).to(self.device)
+        # here, so that a subnet made later from the saved weights is the same to the last digit
+        self.supernet = supernet.to(memory_format=torch.channels_last)
 
     def config(self) -> dict[str, Any]:
         """Content of config.json."""
@@ -137,7 +139,7 @@ class Transfer:
         plan = Plan(a.initial, a.rounds, a.per_round, a.archive, first, each, self.options.seed)
         evaluator = self.evaluator()
         schedule = Schedule(a.learning_rate, plan.total_steps, min(20, first // 10))
-        trainer = WeightTrainer(self.supernet.to(memory_format=torch.channels_last), schedule)
+        trainer = WeightTrainer(self.supernet, schedule)
         search = Search(
             self.problem,
             make_searcher(self.options.searcher, a),
