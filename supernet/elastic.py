@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nat.supernet.layers import SqueezeExcite, activation, batch_norm, depthwise
+from nat.supernet.layers import SqueezeExcite, activation, batch_norm, depthwise, pointwise
 from nat.supernet.space import Slot, squeeze_channels
 
 
@@ -26,7 +26,7 @@ class ElasticPointwise(nn.Module):
 
     def forward(self, x: Tensor, out_channels: int) -> Tensor:
         """Convolves (n, c, h, w) to (n, out_channels, h, w)."""
-        return F.conv2d(x, self.kernel(x.shape[1], out_channels))
+        return pointwise(x, self.kernel(x.shape[1], out_channels))
 
 
 class ElasticDepthwise(nn.Module):

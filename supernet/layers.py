@@ -94,12 +94,33 @@ def _taps(kernel: int, stride: int, height: int, width: int) -> Tensor:
     return (chosen == torch.arange(kernel * kernel)[:, None]).float()
 
 
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """1x1 convolution; on tiny maps on a CPU a matrix product instead, 2 to 3 times faster there and equal to rounding.
+
+    Args:
+        x: shape (n, in_channels, h, w).
+        weight: shape (out_channels, in_channels, 1, 1).
+        bias: shape (out_channels,), or None.
+    """
+    positions = x.shape[-2] * x.shape[-1]
+    if x.device.type == "cpu" and positions <= DENSE_POSITIONS and not torch.compiler.is_compiling():
+        return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    return F.conv2d(x, weight, bias)
+
+
 class CroppedConv2d(nn.Conv2d):
-    """A depthwise convolution by the fast ways of `depthwise`; results and weights are those of `nn.Conv2d`."""
+    """A depthwise or 1x1 convolution by the fast ways for tiny maps; results and weights are those of `nn.Conv2d`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolves a batch."""
+        if self.groups == 1:
+            return pointwise(input, self.weight, self.bias)
         return depthwise(input, self.weight, self.stride[0])
+
+
+def convolution(fast: bool) -> type[nn.Conv2d]:
+    """The class of depthwise and 1x1 convolutions: torch's, or the one that is fast on tiny maps."""
+    return CroppedConv2d if fast else nn.Conv2d
 
 
 class ConvNorm(nn.Sequential):
@@ -116,7 +137,7 @@ class ConvNorm(nn.Sequential):
         act: str | None = None,
         crop_kernel: bool = False,
     ) -> None:
-        make = CroppedConv2d if crop_kernel and depthwise else nn.Conv2d
+        make = convolution(crop_kernel and (depthwise or kernel == 1))
         groups = out_channels if depthwise else 1
         conv = make(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
         children: list[tuple[str, nn.Module]] = [("conv", conv), ("bn", batch_norm(out_channels))]
@@ -128,11 +149,10 @@ class ConvNorm(nn.Sequential):
 class SqueezeExcite(nn.Module):
     """Channel weights from a two-layer network on the spatial means (MobileNetV3: ReLU, then hard sigmoid)."""
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(self, channels: int, hidden: int, *, crop_kernel: bool = False) -> None:
         super().__init__()
-        self.fc = nn.ModuleDict(
-            {"reduce": nn.Conv2d(channels, hidden, 1), "expand": nn.Conv2d(hidden, channels, 1)},
-        )
+        make = convolution(crop_kernel)
+        self.fc = nn.ModuleDict({"reduce": make(channels, hidden, 1), "expand": make(hidden, channels, 1)})
 
     def forward(self, x: Tensor) -> Tensor:
         """Scales the channels of a batch."""

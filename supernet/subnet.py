@@ -5,7 +5,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from nat.supernet.architecture import Architecture
-from nat.supernet.layers import ConvNorm, SqueezeExcite, activation
+from nat.supernet.layers import ConvNorm, SqueezeExcite, activation, convolution
 from nat.supernet.space import (
     FEATURE_MIX_WIDTH,
     FINAL_EXPAND_WIDTH,
@@ -23,11 +23,11 @@ class InvertedResidual(nn.Module):
         super().__init__()
         self.residual = slot.residual
         mid, act = slot.mid_channels(expand), slot.activation
-        self.inverted_bottleneck = ConvNorm(slot.in_channels, mid, act=act)
+        self.inverted_bottleneck = ConvNorm(slot.in_channels, mid, act=act, crop_kernel=crop_kernel)
         self.depth_conv = ConvNorm(mid, mid, kernel, slot.stride, depthwise=True, act=act, crop_kernel=crop_kernel)
         if slot.squeeze_excite:
-            self.depth_conv.add_module("se", SqueezeExcite(mid, squeeze_channels(mid)))
-        self.point_linear = ConvNorm(mid, slot.out_channels)
+            self.depth_conv.add_module("se", SqueezeExcite(mid, squeeze_channels(mid), crop_kernel=crop_kernel))
+        self.point_linear = ConvNorm(mid, slot.out_channels, crop_kernel=crop_kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, in_channels, h, w) to (n, out_channels, h / stride, w / stride), rounded up."""
@@ -60,7 +60,9 @@ class Block(nn.Module):
 class Skeleton(nn.Module):
     """What a supernet and its subnets share: stem, fixed block, head. The classifier's input is one vector an image."""
 
-    def __init__(self, space: MobileNetV3Space, num_classes: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, space: MobileNetV3Space, num_classes: int, dropout: float = 0.0, *, crop_kernels: bool = False
+    ) -> None:
         super().__init__()
         stem = space.channels(STEM_WIDTH)
         final, mix = space.channels(FINAL_EXPAND_WIDTH), space.channels(FEATURE_MIX_WIDTH)
@@ -68,9 +70,9 @@ class Skeleton(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.first_conv = ConvNorm(3, stem, 3, 2, act="h_swish")
         self.blocks = nn.ModuleList([Block(FixedBlock(stem))])
-        self.final_expand_layer = ConvNorm(space.slots[-1].out_channels, final, act="h_swish")
+        self.final_expand_layer = ConvNorm(space.slots[-1].out_channels, final, act="h_swish", crop_kernel=crop_kernels)
         self.feature_mix_layer = nn.Sequential(
-            OrderedDict(conv=nn.Conv2d(final, mix, 1, bias=False), act=activation("h_swish"))
+            OrderedDict(conv=convolution(crop_kernels)(final, mix, 1, bias=False), act=activation("h_swish"))
         )
         self.classifier = nn.Sequential(OrderedDict(linear=nn.Linear(mix, num_classes)))
 
@@ -108,7 +110,7 @@ class Subnet(Skeleton):
         crop_kernels: bool = False,
     ) -> None:
         space.validate(architecture)
-        super().__init__(space, num_classes, dropout)
+        super().__init__(space, num_classes, dropout, crop_kernels=crop_kernels)
         self.architecture = architecture
         for index, kernel, expand in space.active_slots(architecture):
             self.blocks.append(Block(InvertedResidual(space.slots[index], kernel, expand, crop_kernel=crop_kernels)))

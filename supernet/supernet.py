@@ -36,7 +36,7 @@ class Supernet(Skeleton):
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(space, num_classes, dropout)
+        super().__init__(space, num_classes, dropout, crop_kernels=True)
         self.space = space
         for slot in space.slots:
             self.blocks.append(Block(ElasticInvertedResidual(slot, space.kernels, space.expands)))
