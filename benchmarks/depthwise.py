@@ -1,6 +1,6 @@
-"""Depthwise convolutions on tiny maps: `nat.supernet.layers.depthwise` against torch's convolution, forward and backward.
+"""Depthwise convolutions on tiny maps: `nat.supernet.layers.depthwise` against torch's, forward and backward.
 
-    uv run python benchmarks/depthwise.py
+uv run python benchmarks/depthwise.py
 """
 
 import statistics
@@ -31,7 +31,8 @@ def median_ms(convolve: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: T
 def main() -> None:
     """Prints a line for each case."""
     torch.set_num_threads(1)
-    print(f"batch {BATCH}, one thread, torch {torch.__version__}\nchannels map kernel stride   torch ms   ours ms   ratio")
+    print(f"batch {BATCH}, one thread, torch {torch.__version__}")
+    print("channels map kernel stride   torch ms   ours ms   ratio")
     for channels, size, kernel, stride in CASES:
         x = torch.randn(BATCH, channels, size, size).contiguous(memory_format=torch.channels_last).requires_grad_()
         weight = torch.randn(channels, 1, kernel, kernel, requires_grad=True)
@@ -43,7 +44,8 @@ def main() -> None:
             return depthwise(x, w, stride)
 
         theirs_ms, ours_ms = median_ms(torchs, x, weight), median_ms(ours, x, weight)
-        print(f"{channels:8} {size:3} {kernel:6} {stride:6} {theirs_ms:10.2f} {ours_ms:9.2f} {theirs_ms / ours_ms:7.1f}")
+        ratio = theirs_ms / ours_ms
+        print(f"{channels:8} {size:3} {kernel:6} {stride:6} {theirs_ms:10.2f} {ours_ms:9.2f} {ratio:7.1f}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from nat.archive import Archive
 from nat.bundle import load_bundle
 from nat.errors import BudgetError, RunError
 from nat.fronts import pareto_set, within
-from nat.options import TransferOptions
 from nat.pipeline import Transfer
 from nat.pretrained.store import load_supernet_file
 from nat.problem import SearchProblem, read_objectives
@@ -46,7 +45,7 @@ def pick(
     if out.exists():
         raise RunError(f"expected a new folder for the subnet; '{out}' is there already. Name another.")
     config = folder.read_config()
-    options = TransferOptions.model_validate(config["options"])
+    options = folder.read_options()
     space = MobileNetV3Space.from_json(config["space"])
     problem = SearchProblem(CostTable(space, config["data"]["classes"]), read_objectives(options.objectives))
     with Archive(folder.archive, read_only=True) as archive:

@@ -76,7 +76,8 @@ def resume(out: Path, progress: Progress | None = None) -> dict[str, Any]:
     config = folder.read_config()
     if folder.front.is_file():
         return folder.read_front()
-    job = Transfer(TransferOptions.model_validate(config["options"]), folder, progress or Silence())
+    folder.sweep()
+    job = Transfer(folder.read_options(), folder, progress or Silence())
     if job.splits.fingerprint != config["data"]["fingerprint"]:
         raise RunError(f"the images of '{job.options.data}' are not those that the run started with. Start a new run.")
     return job.run()

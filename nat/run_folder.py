@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nat.errors import RunError
+from nat.errors import InputError, RunError
 from nat.files import read_json, write_json
+from nat.options import TransferOptions, checked
 
 
 class RunFolder:
@@ -52,6 +53,11 @@ class RunFolder:
             raise RunError(f"cannot make '{self.path}': {error.strerror or error}. Name another --out.") from error
         write_json(self.config, config)
 
+    def sweep(self) -> None:
+        """Removes the drafts of files that a kill left unfinished."""
+        for draft in self.path.glob(".*.draft"):
+            draft.unlink()
+
     def read_config(self) -> dict[str, Any]:
         """The content of config.json.
 
@@ -61,9 +67,22 @@ class RunFolder:
         if not self.config.is_file():
             raise RunError(f"expected the folder of a run at '{self.path}' (with a config.json); there is none.")
         data = read_json(self.config)
-        if not isinstance(data, dict) or "options" not in data:
+        parts = ("options", "space", "data")
+        if not isinstance(data, dict) or not all(isinstance(data.get(part), dict) for part in parts):
             raise RunError(f"'{self.config}' is not the config of a run.")
         return data
+
+    def read_options(self) -> TransferOptions:
+        """What the run was asked, with the number of threads that it had: results depend on it in the last digits.
+
+        Raises:
+            RunError: the folder holds no run, or one whose settings this version does not know.
+        """
+        config = self.read_config()
+        try:
+            return checked(TransferOptions, {**config["options"], "threads": config.get("threads")})
+        except InputError as error:
+            raise RunError(f"'{self.config}' has {error}") from error
 
     def read_front(self) -> dict[str, Any]:
         """The content of front.json.
