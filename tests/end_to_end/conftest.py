@@ -1,0 +1,109 @@
+"""One tiny transfer, done once and looked at by many tests; and what is needed to run more of them."""
+
+import json
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nat.main import main
+from nat.pretrained.card import Card
+from nat.pretrained.store import save_supernet
+from nat.supernet.space import MobileNetV3Space
+from nat.supernet.supernet import Supernet
+
+AMOUNTS = {
+    "initial": 4,
+    "rounds": 1,
+    "per_round": 2,
+    "archive": 4,
+    "population": 8,
+    "generations": 2,
+    "first_training": "3 steps",
+    "round_training": "2 steps",
+    "batch": 8,
+    "calibration_images": 32,
+    "validation_images": 60,
+    "finetuning": "3 steps",
+    "front": 2,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Command = Callable[..., Outcome]
+Words = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Runs `nat` with the given words in this process."""
+
+    def run(*words: str | Path) -> Outcome:
+        out, err = StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stopped:
+            main([str(word) for word in words])
+        code = stopped.value.code
+        assert code is None or isinstance(code, int)
+        return Outcome(code or 0, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def supernet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A supernet of random weights, small enough that a step takes a tenth of a second."""
+    space = MobileNetV3Space(width=0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(24,))
+    path = tmp_path_factory.mktemp("supernet") / "mini.safetensors"
+    supernet = Supernet(space, 5, generator=torch.Generator().manual_seed(0))
+    save_supernet(supernet, Card("mini", "random weights", space, num_classes=5), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def transfer_words(supernet_file: Path) -> Words:
+    """The words of a tiny transfer of digits into a folder, with more words behind."""
+
+    def words(out: Path, *more: str) -> list[str]:
+        fixed = ["transfer", "digits", "--supernet", str(supernet_file), "--resolutions", "24", "--out", str(out)]
+        amounts = [word for name, value in AMOUNTS.items() for word in ("--set", f"{name}={value}")]
+        return [*fixed, "--device", "cpu", "--threads", "1", *amounts, *more]
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def run(command: Command, transfer_words: Words, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run with seed 0; only to be read."""
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    outcome = command(*transfer_words(out))
+    assert outcome.code == 0, outcome.err
+    return out
+
+
+@pytest.fixture(scope="session")
+def front_of() -> Callable[[Path], dict[str, Any]]:
+    """What must be equal in the front.json of two runs of one seed: all but the time."""
+
+    def read(run: Path) -> dict[str, Any]:
+        front: dict[str, Any] = json.loads((run / "front.json").read_text())
+        assert front.pop("seconds") > 0
+        return front
+
+    return read

@@ -1,0 +1,237 @@
+"""Runs that are killed, with SIGKILL, and taken up again: the same front as the run that nobody disturbed."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nat.errors import RunError
+from nat.main import main
+from nat.pipeline import resume
+
+Command = Callable[..., Any]
+Words = Callable[..., list[str]]
+FrontOf = Callable[[Path], dict[str, Any]]
+UNKNOWN = '{"options": {"data": "digits", "nonsense": 1}, "space": {}, "data": {}}'
+PATIENCE = 240.0  # seconds; imports alone take half a minute on a busy machine
+
+
+def events(run: Path) -> list[dict[str, Any]]:
+    """The whole lines of events.jsonl; a last one that is being written, or was cut off, is none."""
+    try:
+        lines = (run / "events.jsonl").read_text().split("\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines]
+
+
+def count(run: Path, event: str, round: int | None = None) -> int:
+    return sum(e["event"] == event and (round is None or e["round"] == round) for e in events(run))
+
+
+Moment = Callable[[Path], bool]
+MOMENTS: dict[str, Moment] = {
+    "at the start": lambda run: (run / "config.json").is_file(),
+    "with a classifier": lambda run: count(run, "classifier") > 0,
+    "in round 0's evaluations": lambda run: count(run, "evaluate", 0) >= 2,
+    "in round 1's adaptation": lambda run: count(run, "propose", 1) > 0,
+    "in round 1's evaluations": lambda run: count(run, "evaluate", 1) >= 3,
+    "with everything evaluated": lambda run: (run / "supernet.safetensors").is_file(),
+    "in fine-tuning": lambda run: count(run, "finetune") >= 1,
+    "in a control's fine-tuning": lambda run: (run / "controls").is_dir(),
+}
+
+
+@contextmanager
+def processes() -> Iterator[Callable[[list[str]], BaseProcess]]:
+    """Starts `nat` with words in a process of its own; all are forked from one that has imported torch."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["nat.main", "nat.pipeline"])
+
+    def start(words: list[str]) -> BaseProcess:
+        process = context.Process(target=main, args=(words,), daemon=True)
+        process.start()
+        return process
+
+    yield start
+
+
+def kill_at(process: BaseProcess, run: Path, moment: Moment) -> None:
+    """Waits for a moment of a run and kills its process, which must not have come to its end."""
+    deadline = time.monotonic() + PATIENCE
+    while not moment(run):
+        assert process.is_alive(), f"ended before the moment, with exit code {process.exitcode}"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL
+    assert not (run / "front.json").exists(), "it was killed too late"
+    process.close()
+
+
+def check_same(run: Path, reference: Path, front_of: FrontOf) -> None:
+    """The same front.json but for seconds, the same metrics of all bundles, and nothing half-written about."""
+    assert front_of(run) == front_of(reference)
+    for kind in ("subnets", "controls"):
+        folders = sorted((reference / kind).iterdir())
+        assert sorted(path.name for path in (run / kind).iterdir()) == [path.name for path in folders]
+        for folder in folders:
+            other = run / kind / folder.name
+            for name in ("metrics.json", "model.safetensors"):
+                assert (other / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_killed_four_times_gives_the_same_front(
+    run: Path, transfer_words: Words, front_of: FrontOf, tmp_path: Path, command: Command
+) -> None:
+    """One run, killed at its start, while it adapts, while it evaluates and while it fine-tunes."""
+    out = tmp_path / "killed"
+    words = transfer_words(out)
+    with processes() as start:
+        for name in (
+            "at the start",
+            "in round 1's adaptation",
+            "in round 1's evaluations",
+            "in a control's fine-tuning",
+        ):
+            kill_at(start(words), out, MOMENTS[name])
+            words = ["resume", str(out)]
+    before = events(out)
+    tuned = [event["id"] for event in before if event["event"] == "finetune"]
+    outcome = command(*words, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json == json.loads((out / "front.json").read_text())
+    check_same(out, run, front_of)
+    fresh = events(out)[len(before) :]
+    assert events(out)[: len(before)] == before, "what was logged stays"
+    assert not [e for e in fresh if e["event"] in ("evaluate", "adapt")], "nothing is done twice"
+    assert tuned and len(tuned) + sum(e["event"] == "finetune" for e in fresh) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MOMENTS)
+def test_killed_at_any_moment(
+    run: Path, transfer_words: Words, front_of: FrontOf, tmp_path: Path, command: Command, name: str
+) -> None:
+    out = tmp_path / "killed"
+    with processes() as start:
+        kill_at(start(transfer_words(out)), out, MOMENTS[name])
+    assert command("resume", out).code == 0
+    check_same(out, run, front_of)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_random_moments(
+    run: Path, transfer_words: Words, front_of: FrontOf, tmp_path: Path, command: Command, seed: int
+) -> None:
+    """Three kills at moments that nobody chose, not even at the edge of an event."""
+    rng = np.random.default_rng(seed)
+    out = tmp_path / "killed"
+    words = transfer_words(out)
+    with processes() as start:
+        for at in sorted(rng.choice(np.arange(1, 17), 3, replace=False)):
+            delay = float(rng.uniform(0, 0.1))
+
+            def moment(run: Path, least: int = int(at), delay: float = delay) -> bool:
+                return len(events(run)) >= least and time.sleep(delay) is None
+
+            kill_at(start(words), out, moment)
+            words = ["resume", str(out)]
+    assert command("resume", out).code == 0
+    check_same(out, run, front_of)
+
+
+@pytest.mark.slow
+def test_killed_as_users_start_it(run: Path, transfer_words: Words, front_of: FrontOf, tmp_path: Path) -> None:
+    """`python -m nat transfer`, killed, then `python -m nat resume`, in a folder outside the checkout."""
+    out = tmp_path / "killed"
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    process = subprocess.Popen([sys.executable, "-m", "nat", *transfer_words(out)], cwd=here)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not MOMENTS["in round 1's evaluations"](out):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert not (out / "front.json").exists()
+    again = subprocess.run([sys.executable, "-m", "nat", "resume", str(out)], cwd=here, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    check_same(out, run, front_of)
+
+
+def test_resume_of_a_finished_run_changes_nothing(run: Path, command: Command, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(run, tmp_path / "copied"))
+    stamps = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    started = time.monotonic()
+    outcome = command("resume", copied, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json == json.loads((run / "front.json").read_text())
+    assert time.monotonic() - started < 2
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == stamps
+
+
+@pytest.mark.parametrize("content", [None, "{}", "[1]", "{", '{"options": {"data": "digits"}}', UNKNOWN])
+@pytest.mark.parametrize("verb", ["resume", "front"])
+def test_what_is_no_run_is_refused(command: Command, tmp_path: Path, verb: str, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    names = sorted(tmp_path.iterdir())
+    outcome = command(verb, tmp_path)
+    assert outcome.code == 2
+    assert str(tmp_path) in outcome.err and len(outcome.err.splitlines()) <= 2
+    assert sorted(tmp_path.iterdir()) == names
+
+
+def test_an_unfinished_run_has_no_front_yet(run: Path, command: Command, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(run, tmp_path / "copied"))
+    (copied / "front.json").unlink()
+    for words in (["front", copied], ["pick", copied, "-o", tmp_path / "picked"]):
+        outcome = command(*words)
+        assert outcome.code == 2
+        assert f"nat resume {copied}" in outcome.err
+    assert not (tmp_path / "picked").exists()
+
+
+def test_a_cut_line_of_events_does_no_harm(run: Path, command: Command, front_of: FrontOf, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(run, tmp_path / "copied"))
+    (copied / "front.json").unlink()
+    text = (copied / "events.jsonl").read_text()
+    (copied / "events.jsonl").write_text(text[:-20])
+    assert command("resume", copied).code == 0
+    assert front_of(copied) == front_of(run)
+
+
+def test_resume_refuses_images_that_have_changed(run: Path, transfer_words: Words, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "run"
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (data / name).mkdir(parents=True)
+        for i in range(4):
+            Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(data / name / f"{i}.png")
+    words = transfer_words(out)
+    words[1] = str(data)
+    with pytest.raises(SystemExit):
+        main([*words, "--set", "rounds=0", "--set", "initial=2", "--set", "front=1"])
+    (out / "front.json").unlink()
+    Image.new("RGB", (24, 24)).save(data / "cat" / "0.png")
+    with pytest.raises(RunError, match="not those that the run started with"):
+        resume(out)
