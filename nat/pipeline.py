@@ -203,9 +203,11 @@ class Transfer:
         )
 
     def _tuned(self, architecture: Architecture, where: Path) -> Bundle:
-        """The fine-tuned bundle of an architecture, from its folder if it is there."""
-        path = where / architecture.id
-        if not path.is_dir():
+        """The fine-tuned bundle of an architecture, from the run's folders if it is there."""
+        ready = [folder / architecture.id for folder in (self.folder.subnets, where)]
+        path = next((path for path in ready if path.is_dir()), None)
+        if path is None:
+            path = where / architecture.id
             started = time.perf_counter()
             self.write_subnet(architecture, path, finetune=True)
             self.folder.log("finetune", time.perf_counter() - started, {"id": architecture.id})
