@@ -55,7 +55,7 @@ def efforts() -> dict[str, Effort]:
             initial=20,
             rounds=3,
             per_round=8,
-            archive=20,
+            archive=32,
             population=60,
             generations=30,
             first_training="320 steps",

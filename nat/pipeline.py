@@ -2,28 +2,26 @@
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from nat.archive import Archive, Evaluation
 from nat.bundle import Bundle, load_bundle, measure, save_bundle
 from nat.classifier import fit_classifier
-from nat.datasets.loading import load_dataset
 from nat.datasets.preprocess import Preprocess
-from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
-from nat.errors import BudgetError, InputError, RunError, TransferError
+from nat.errors import RunError, TransferError
 from nat.evaluation import SubnetEvaluator
 from nat.files import write_json
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.fronts import SCHEMA, control_row, front_hypervolume, pareto_set, row, thinned, verdict
-from nat.options import Effort, TransferOptions, steps_of
+from nat.options import TransferOptions, steps_of
 from nat.plots import plot_front
+from nat.preparation import adapted_to, make_searcher, read_splits, suitable_threads, torch_device, transfer_space
 from nat.pretrained.card import Card
 from nat.pretrained.catalogue import load_supernet
 from nat.pretrained.store import save_supernet
@@ -31,16 +29,13 @@ from nat.problem import SearchProblem, read_objectives
 from nat.progress import Progress, Silence
 from nat.run_folder import RunFolder
 from nat.search import Plan, Search
-from nat.searchers import NatSearcher, RandomSearcher, Searcher, check_searcher
+from nat.searchers import check_searcher
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
-from nat.supernet.space import MobileNetV3Space
 from nat.supernet.subnet import Subnet
-from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer
 
-SHARED_RESOLUTION = 64  # below it, a second thread gains under 10 % and loses much when the machine is busy
 PACKAGES = ("neural-architecture-transfer", "torch", "torchvision", "timm", "pymoo", "numpy", "scikit-learn")
 
 
@@ -307,83 +302,3 @@ class Transfer:
         plot_front(report, searched, self.folder.picture)
         write_json(self.folder.front, report)  # last: it says that the run is finished
         return report
-
-
-def read_splits(options: TransferOptions, progress: Callable[[int, int], None] | None = None) -> Splits:
-    """The data set that the options name, split."""
-    return load_dataset(
-        options.data,
-        root=Path(options.data_root) if options.data_root else None,
-        seed=options.seed,
-        skip_corrupt=options.skip_corrupt,
-        progress=progress,
-    )
-
-
-def transfer_space(space: MobileNetV3Space, options: TransferOptions, splits: Splits) -> MobileNetV3Space:
-    """The supernet's space with the input sizes that suit the images and the budget.
-
-    Up to four sizes, multiples of 8, from half the images' size (the median of their shorter sides) to all of it; at
-    least 24 and 32 pixels, at most twice the greatest size that the supernet was trained at. Sizes at which even the
-    smallest subnet breaks a limit are left out, but for the least one.
-
-    Raises:
-        InputError: the sizes asked for are too small.
-    """
-    if options.resolutions:
-        if min(options.resolutions) < 8:
-            raise InputError(f"expected --resolutions of at least 8 pixels, got {min(options.resolutions)}.")
-        return space.with_resolutions(options.resolutions)
-    native = float(np.median([min(image.shape[-2:]) for image in splits.train.images]))
-    top = max(32, int(min(native, 2 * space.resolutions[-1])) // 8 * 8)
-    low = max(24, top // 2)
-    sizes = sorted({round((low + i * (top - low) / 3) / 8) * 8 for i in range(4)})
-    limits = Limits(options.max_macs, options.max_params)
-    return space.with_resolutions([r for r in sizes if _feasible(space, r, limits, splits.num_classes)] or sizes[:1])
-
-
-def _feasible(space: MobileNetV3Space, resolution: int, limits: Limits, num_classes: int) -> bool:
-    try:
-        limits.check(CostTable(space.with_resolutions([resolution]), num_classes))
-    except BudgetError:
-        return False
-    return True
-
-
-def suitable_threads(space: MobileNetV3Space) -> int:
-    """CPU threads worth having: one for tiny images, whose operations are too short to share, else torch's default."""
-    return 1 if space.resolutions[-1] < SHARED_RESOLUTION else torch.get_num_threads()
-
-
-def adapted_to(supernet: Supernet, space: MobileNetV3Space, num_classes: int, seed: int) -> Supernet:
-    """The same weights for other input sizes, with a fresh classifier for that many classes."""
-    generator = torch.Generator().manual_seed(seed)
-    supernet.reset_classifier(num_classes, generator)
-    supernet.space = space
-    return supernet
-
-
-def make_searcher(name: str, amounts: Effort) -> Searcher:
-    """The strategy of a name, with the effort's settings."""
-    check_searcher(name)
-    if name == "random":
-        return RandomSearcher()
-    return NatSearcher(population=amounts.population, generations=amounts.generations)
-
-
-def torch_device(name: str) -> torch.device:
-    """The device of a name; "auto" is CUDA or MPS where there is one, else the CPU.
-
-    Raises:
-        InputError: the device is unknown or not there.
-    """
-    if name == "auto":
-        mps = torch.backends.mps.is_available()
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device '{name}' cannot be used here ({reason}). There are auto, cpu, cuda, mps.") from error
-    return device

@@ -123,9 +123,8 @@ class Search:
         started = time.perf_counter()
         rng = np.random.default_rng([self.plan.seed, 1, round])
         count = self.plan.per_round if round else self.plan.initial
-        known = self.archive.latest(before_round=round)
-        proposed = self.searcher.propose(self.problem, known, count, rng)
-        current = [evaluation for evaluation in known if evaluation.weights_version == round - 1]
+        current = self.archive.at_version(round - 1)
+        proposed = self.searcher.propose(self.problem, current, count, rng)
         kept = best(self.problem, current, self.plan.archive)
         self.log("propose", time.perf_counter() - started, {"round": round, "proposed": len(proposed)})
         return [*proposed, *(evaluation.architecture for evaluation in kept)]

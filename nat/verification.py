@@ -7,7 +7,7 @@ from typing import Any
 from nat.bundle import load_bundle, measure
 from nat.datasets.loading import load_dataset
 from nat.errors import InputError
-from nat.pipeline import torch_device
+from nat.preparation import torch_device
 from nat.progress import Progress
 
 TOLERANCE = 1e-6

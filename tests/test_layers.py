@@ -35,7 +35,7 @@ ROWS = [
         "nat.plots",
     },
     {"nat.searchers"},
-    {"nat.pretraining", "nat.search"},
+    {"nat.preparation", "nat.pretraining", "nat.search"},
     {"nat.pipeline"},
     {"nat.picking", "nat.verification"},
     {"nat.commands", "nat.main", "nat.__main__"},

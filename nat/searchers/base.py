@@ -46,12 +46,12 @@ class Searcher(Protocol):
 
         Args:
             problem: space, objectives, limits.
-            evaluations: of all architectures so far, each with the newest weights it was evaluated with; may be empty.
+            evaluations: those with the newest weights, which alone compare with each other; empty at first.
             count: how many are wanted.
             rng: source of randomness.
 
         Returns:
-            At most `count` distinct architectures that keep the limits, none of them evaluated before.
+            At most `count` distinct architectures that keep the limits, none of them among `evaluations`.
         """
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
