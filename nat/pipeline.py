@@ -224,9 +224,8 @@ class Transfer:
     def _write_bundle(self, subnet: Subnet, path: Path, *, finetuned: bool) -> None:
         """Writes a bundle whose metrics are measured with the network as it is read back."""
         architecture = subnet.architecture
-        plain = self.supernet.extract(architecture)
-        plain.load_state_dict(subnet.state_dict())
-        plain = plain.cpu().eval()
+        plain = Subnet(self.problem.space, architecture, self.splits.num_classes).eval()
+        plain.load_state_dict(subnet.state_dict())  # the values, not the layout, which decides rounding
         preprocess = self.preprocessing(architecture.resolution)
         macs, params = self.problem.costs.of(architecture)
         metrics = {
@@ -238,6 +237,7 @@ class Transfer:
             "supernet": self.options.supernet,
             "val": measure(plain, preprocess, self.splits.val),
             "test": measure(plain, preprocess, self.splits.test),
+            "threads": torch.get_num_threads(),
             "data": self._data(),
         }
         save_bundle(path, plain, preprocess, self.splits.classes, metrics)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nat.bundle import load_bundle, measure
 from nat.datasets.loading import load_dataset
 from nat.errors import InputError
@@ -44,6 +46,7 @@ def verify(bundle: Path, data: str | None, splits: Sequence[str], device: str, p
             f"expected images of the subnet's {len(loaded.labels)} classes ({', '.join(loaded.labels[:3])}, ...), got "
             f"{found.num_classes} ({', '.join(found.classes[:3])}, ...)."
         )
+    torch.set_num_threads(loaded.metrics.get("threads", torch.get_num_threads()))  # sums are rounded alike
     result: dict[str, Any] = {}
     for name in splits:
         with progress.task(f"evaluating on {name}", 1) as task:
