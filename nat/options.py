@@ -149,11 +149,15 @@ class TransferOptions(BaseModel):
             InputError: an override is unknown or out of range; all such mistakes are named at once.
         """
         unknown = sorted(set(self.overrides) - set(Effort.model_fields))
+        listing = f"unknown setting {', '.join(unknown)}. There are: {', '.join(sorted(Effort.model_fields))}."
+        known = {name: value for name, value in self.overrides.items() if name in Effort.model_fields}
+        try:
+            effort = checked(Effort, {**efforts()[self.effort].model_dump(), **known})
+        except InputError as error:
+            raise InputError(f"{listing}\n{error}" if unknown else str(error)) from error
         if unknown:
-            raise InputError(
-                f"unknown setting {', '.join(unknown)}. There are: {', '.join(sorted(Effort.model_fields))}."
-            )
-        return checked(Effort, {**efforts()[self.effort].model_dump(), **self.overrides})
+            raise InputError(listing)
+        return effort
 
 
 def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -165,8 +169,15 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
+        lines = [_mistake(details) for details in error.errors()]
         raise InputError("settings that cannot be used: " + "; ".join(lines) + ".") from error
+
+
+def _mistake(details: Any) -> str:
+    """One of pydantic's findings in the words of the toolkit."""
+    place = ".".join(str(part) for part in details["loc"])
+    message = details["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{place}: {message}" + ("" if ", got " in message else f", got {details['input']!r}")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -185,7 +196,9 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"expected settings by name in '{path}', got {type(data).__name__}.")
     options = data.get("options", data)
-    return dict(options)
+    if not isinstance(options, dict):
+        raise InputError(f"expected settings by name as 'options' in '{path}', got {type(options).__name__}.")
+    return options
 
 
 def read_amount(text: str) -> int:
