@@ -51,7 +51,6 @@ MOMENTS: dict[str, Moment] = {
     "in round 1's evaluations": lambda run: count(run, "evaluate", 1) >= 3,
     "with everything evaluated": lambda run: (run / "supernet.safetensors").is_file(),
     "in fine-tuning": lambda run: count(run, "finetune") >= 1,
-    "in a control's fine-tuning": lambda run: (run / "controls").is_dir(),
 }
 
 
@@ -87,13 +86,13 @@ def kill_at(process: BaseProcess, run: Path, moment: Moment) -> None:
 def check_same(run: Path, reference: Path, front_of: FrontOf) -> None:
     """The same front.json but for seconds, the same metrics of all bundles, and nothing half-written about."""
     assert front_of(run) == front_of(reference)
-    for kind in ("subnets", "controls"):
-        folders = sorted((reference / kind).iterdir())
-        assert sorted(path.name for path in (run / kind).iterdir()) == [path.name for path in folders]
-        for folder in folders:
-            other = run / kind / folder.name
-            for name in ("metrics.json", "model.safetensors"):
-                assert (other / name).read_bytes() == (folder / name).read_bytes(), name
+    bundles = sorted(path.relative_to(reference) for path in reference.glob("[sc]*/*/"))
+    assert len(bundles) >= 2
+    assert sorted(path.relative_to(run) for path in run.glob("[sc]*/*/")) == bundles
+    for bundle in bundles:
+        for name in ("metrics.json", "model.safetensors"):
+            assert (run / bundle / name).read_bytes() == (reference / bundle / name).read_bytes(), name
+    assert not [path for path in run.rglob("*") if "draft" in path.name]
 
 
 def test_killed_four_times_gives_the_same_front(
@@ -107,7 +106,7 @@ def test_killed_four_times_gives_the_same_front(
             "at the start",
             "in round 1's adaptation",
             "in round 1's evaluations",
-            "in a control's fine-tuning",
+            "in fine-tuning",
         ):
             kill_at(start(words), out, MOMENTS[name])
             words = ["resume", str(out)]
@@ -120,7 +119,8 @@ def test_killed_four_times_gives_the_same_front(
     fresh = events(out)[len(before) :]
     assert events(out)[: len(before)] == before, "what was logged stays"
     assert not [e for e in fresh if e["event"] in ("evaluate", "adapt")], "nothing is done twice"
-    assert tuned and len(tuned) + sum(e["event"] == "finetune" for e in fresh) == 4
+    again = [event["id"] for event in fresh if event["event"] == "finetune"]
+    assert tuned and again and not set(tuned) & set(again)
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_killed_at_random_moments(
     out = tmp_path / "killed"
     words = transfer_words(out)
     with processes() as start:
-        for at in sorted(rng.choice(np.arange(1, 17), 3, replace=False)):
+        for at in sorted(rng.choice(np.arange(1, 16), 3, replace=False)):
             delay = float(rng.uniform(0, 0.1))
 
             def moment(run: Path, least: int = int(at), delay: float = delay) -> bool:

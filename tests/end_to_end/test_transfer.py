@@ -44,6 +44,15 @@ def problem_of(run: Path) -> SearchProblem:
     return SearchProblem(CostTable(MobileNetV3Space.from_json(config["space"]), config["data"]["classes"]))
 
 
+def bundles(run: Path) -> list[Path]:
+    """Of the front and of those controls that it does not hold."""
+    return sorted(path for kind in ("subnets", "controls") for path in (run / kind).glob("*"))
+
+
+def bundle_of(run: Path, id: str) -> Path:
+    return {path.name: path for path in bundles(run)}[id]
+
+
 def contents(folder: Path) -> dict[str, str]:
     """Digest of every file, but of those that SQLite keeps while it reads."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))]
@@ -110,7 +119,7 @@ def test_controls_are_the_ends_of_the_space(run: Path) -> None:
     for control, architecture in zip(controls, (space.largest(), space.smallest()), strict=True):
         assert (control["macs"], control["params"]) == costs_of(architecture, 10)
         assert control["id"] == architecture.id
-        metrics = read(run / "controls" / control["id"] / "metrics.json")
+        metrics = read(bundle_of(run, control["id"]) / "metrics.json")
         assert metrics["finetuned"] is True
         assert control["test_top1"] == metrics["test"]["top1"]
         assert control["finetuned_val_top1"] == metrics["val"]["top1"]
@@ -122,8 +131,10 @@ def test_events_tell_every_step_and_the_seconds_add_up(run: Path) -> None:
     assert names[:3] == ["classifier", "propose", "adapt"]
     assert names.count("evaluate") == read(run / "front.json")["evaluations"]
     assert [event["steps"] for event in events if event["event"] == "adapt"] == [3, 2]
-    bundles = len(list((run / "subnets").iterdir())) + len(list((run / "controls").iterdir()))
-    assert names.count("finetune") == bundles
+    report = read(run / "front.json")
+    reported = {net["id"] for net in [*report["front"], *report["controls"]]}
+    assert {event["id"] for event in events if event["event"] == "finetune"} == reported
+    assert names.count("finetune") == len(bundles(run)) == len(reported), "no net is trained twice"
     assert read(run / "front.json")["seconds"] == pytest.approx(sum(event["seconds"] for event in events), abs=0.1)
 
 
@@ -165,9 +176,8 @@ def test_front_png_is_a_picture(run: Path) -> None:
 
 
 def test_evaluate_reproduces_the_metrics(run: Path, command: Command) -> None:
-    bundles = [path for name in ("subnets", "controls") for path in (run / name).iterdir()]
-    assert len(bundles) >= 3
-    for bundle in bundles:
+    assert len(bundles(run)) >= 2
+    for bundle in bundles(run):
         outcome = command("evaluate", bundle, "--json")
         assert (outcome.code, outcome.json["reproduced"]) == (0, True), outcome.err
         claimed = read(bundle / "metrics.json")

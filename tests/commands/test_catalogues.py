@@ -1,0 +1,199 @@
+"""Commands that list and inspect, and the help of all commands."""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from nat.main import app
+from nat.searchers import SEARCHERS
+from nat.supernet.space import MobileNetV3Space
+
+Command = Callable[..., Any]
+MakeImages = Callable[[Mapping[str, int]], Path]
+
+SMALLEST = MobileNetV3Space().uniform(kernel=3, expand=3, depth=2, resolution=224)
+SMALLEST_COSTS = (121_278_672, 3_410_792)
+LARGEST_DIGITS = "080" + "9" * 20
+LARGEST_COSTS = (566_170_656, 7_664_760)
+WIDE_DIGITS = "081" + "1100" * 5
+WIDE_COSTS = (193_078_200, 4_602_456)
+OFA = {"wid": None, "ks": [3] * 20, "e": [3] * 20, "d": [2] * 5, "r": [224]}
+LINEAR = 1280
+
+
+def costs(outcome: Any) -> tuple[int, int]:
+    assert outcome.code == 0, outcome.err
+    return outcome.json["macs"], outcome.json["params"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (json.dumps(SMALLEST.to_json()), SMALLEST_COSTS),
+        (json.dumps(OFA), SMALLEST_COSTS),
+        ("080" + "1100" * 5, SMALLEST_COSTS),
+        ("[8, 0" + ", 1, 1, 0, 0" * 5 + "]", SMALLEST_COSTS),
+        (LARGEST_DIGITS, LARGEST_COSTS),
+        (WIDE_DIGITS, WIDE_COSTS),
+    ],
+    ids=["json", "ofa", "digits", "genes", "largest", "wide"],
+)
+def test_macs_takes_every_spelling(command: Command, tmp_path: Path, text: str, expected: tuple[int, int]) -> None:
+    assert costs(command("macs", text, "--json")) == expected
+    (tmp_path / "net.subnet").write_text(text + "\n")
+    assert costs(command("macs", tmp_path / "net.subnet", "--json")) == expected
+
+
+def test_macs_counts_the_classifier(command: Command) -> None:
+    macs, params = costs(command("macs", LARGEST_DIGITS, "--classes", "10", "--json"))
+    assert (LARGEST_COSTS[0] - macs, LARGEST_COSTS[1] - params) == (990 * LINEAR, 990 * (LINEAR + 1))
+
+
+def test_macs_shows_a_table(command: Command) -> None:
+    outcome = command("macs", LARGEST_DIGITS)
+    assert outcome.code == 0
+    assert all(text in outcome.out for text in ("566,170,656", "7,664,760", "224 px", "1000 classes"))
+
+
+def test_macs_of_a_file_of_lines(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "nets.jsonl"
+    path.write_text("\n".join([json.dumps(OFA), "", WIDE_DIGITS, LARGEST_DIGITS]) + "\n")
+    found = command("macs", "--from-jsonl", path, "--json").json
+    assert [(net["macs"], net["params"]) for net in found] == [SMALLEST_COSTS, WIDE_COSTS, LARGEST_COSTS]
+    assert found[0]["id"] == SMALLEST.id
+    assert [net["classes"] for net in found] == [1000] * 3
+    assert "193,078,200" in command("macs", "--from-jsonl", path).out
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"), [("nonsense\n", "line 1"), (f"{LARGEST_DIGITS}\n{{}}\n", "line 2"), ("\n", "has none")]
+)
+def test_macs_names_the_bad_line(command: Command, tmp_path: Path, text: str, fragment: str) -> None:
+    (tmp_path / "nets.jsonl").write_text(text)
+    outcome = command("macs", "--from-jsonl", tmp_path / "nets.jsonl")
+    assert outcome.code == 2
+    assert fragment in outcome.err
+
+
+def test_checkpoints_list(command: Command) -> None:
+    cards = {card["name"]: card for card in command("checkpoints", "list", "--json").json}
+    assert {"scratch", "scratch:nat-w1.0", "scratch:nat-w1.2"} <= set(cards)
+    assert cards["scratch:nat-w1.2"]["space"]["width"] == 1.2
+    table = command("checkpoints", "list")
+    assert table.code == 0 and "scratch" in table.out
+
+
+def test_checkpoint_info_of_a_file(command: Command, supernet_file: Path) -> None:
+    facts = command("checkpoints", "info", supernet_file, "--json").json
+    assert facts["name"] == "mini" and facts["num_classes"] == 5
+    assert facts["smallest"]["macs"] < facts["largest"]["macs"]
+    assert facts["smallest"]["params"] < facts["largest"]["params"] <= facts["parameters"]
+    choices = 4
+    assert facts["subnets"] == (choices + choices**2) ** 5
+    table = command("checkpoints", "info", supernet_file)
+    assert table.code == 0 and "mini" in table.out and "0.25" in table.out
+
+
+def test_checkpoint_info_of_a_name(command: Command) -> None:
+    facts = command("checkpoints", "info", "scratch", "--json").json
+    listed = {card["name"]: card for card in command("checkpoints", "list", "--json").json}
+    assert facts["space"] == listed["scratch"]["space"]
+
+
+def test_datasets_list(command: Command) -> None:
+    cards = {card["name"]: card for card in command("datasets", "list", "--json").json}
+    assert {"digits", "cifar10", "cifar100"} <= set(cards)
+    assert cards["digits"]["num_classes"] == 10
+    table = command("datasets", "list")
+    assert table.code == 0 and "cifar100" in table.out
+
+
+def test_dataset_info_of_a_name(command: Command) -> None:
+    facts = command("datasets", "info", "digits", "--json").json
+    assert (facts["train_images"], facts["image_size"], facts["flip"]) == (1797, 8, False)
+    assert "CC BY 4.0" in command("datasets", "info", "digits").out
+
+
+def test_dataset_info_of_a_folder(command: Command, make_images: MakeImages) -> None:
+    root = make_images({"cat": 10, "dog": 15})
+    facts = command("datasets", "info", root, "--json").json
+    assert facts["classes"] == ["cat", "dog"]
+    assert facts["splits"] == {"train": 17, "val": 3, "test": 5}
+    assert len(facts["fingerprint"]) == 64
+    table = command("datasets", "info", root)
+    assert table.code == 0 and "cat, dog" in table.out
+
+
+def test_searchers(command: Command) -> None:
+    found = command("searchers", "--json").json
+    assert {row["name"] for row in found} == set(SEARCHERS) >= {"nat", "random"}
+    assert all(row["title"] for row in found)
+    table = command("searchers").out
+    assert all(name in table for name in SEARCHERS)
+
+
+def commands() -> Iterator[tuple[list[str], Any]]:
+    """Every command with its words, groups left out."""
+
+    def below(words: list[str], found: Any) -> Iterator[tuple[list[str], Any]]:
+        children = getattr(found, "commands", None)
+        if children is None:
+            yield words, found
+            return
+        for name, child in children.items():
+            yield from below([*words, name], child)
+
+    yield from below([], get_command(app))
+
+
+ALL = {" ".join(words): found for words, found in commands()}
+
+
+def test_all_commands_are_found() -> None:
+    assert {"transfer", "resume", "front", "pick", "evaluate", "pretrain", "macs", "searchers"} <= set(ALL)
+    assert {"checkpoints list", "checkpoints info", "datasets list", "datasets info"} <= set(ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_help_has_an_example(command: Command, name: str) -> None:
+    outcome = command(*name.split(), "--help")
+    assert outcome.code == 0
+    assert "Example:" in outcome.out and f"nat {name}" in " ".join(outcome.out.split())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_examples_are_command_lines_that_parse(name: str) -> None:
+    text = " ".join(ALL[name].help.split())
+    examples = [part for part in text.split("Example:", 1)[1].split("`")[1::2] if part.startswith("nat ")]
+    assert examples
+    for example in examples:
+        words = shlex.split(example)[1:]
+        assert " ".join(words[: len(name.split())]) == name
+        ALL[name].make_context(name, words[len(name.split()) :])  # raises on an unknown or missing option
+
+
+def test_help_of_all_is_quick_and_in_words(command: Command) -> None:
+    outcome = command("--help")
+    assert outcome.code == 0
+    assert all(name.split()[0] in outcome.out for name in ALL) and "Example" in outcome.out
+
+
+def test_help_as_a_module_does_not_import_torch(tmp_path: Path) -> None:
+    words = [sys.executable, "-X", "importtime", "-m", "nat", "--help"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Example: nat transfer" in " ".join(done.stdout.split())
+    imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "nat.main" in imported and "typer" in imported
+    assert not imported & {"torch", "torchvision", "timm", "sklearn", "scipy", "pymoo", "matplotlib", "numpy"}
+
+
+def test_importing_the_package_is_quick_too(tmp_path: Path) -> None:
+    code = "import sys, nat; assert 'torch' not in sys.modules; nat.Architecture; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
