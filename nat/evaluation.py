@@ -52,7 +52,7 @@ class SubnetEvaluator:
 
     def calibrated(self, supernet: Supernet, architecture: Architecture) -> Subnet:
         """The architecture's network with the supernet's weights and batch norm fitted to the training images."""
-        subnet = supernet.extract(architecture, crop_kernels=True).to(self.device)
+        subnet = supernet.extract(architecture, fast=True).to(self.device)
         preprocess = self.preprocessing(architecture.resolution)
         images = self.calibration.stored(preprocess)
         recalibrate(subnet, (preprocess.normalise(batch.to(self.device)) for batch in _full_batches(images)))

@@ -40,7 +40,7 @@ def train_subnet(
     """Trains a subnet in place, at its own resolution; a function of the weights, the stream and the recipe alone.
 
     Args:
-        subnet: best made with `crop_kernels=True`; left in evaluation mode.
+        subnet: best made with `fast=True`; left in evaluation mode.
         stream: training batches.
         recipe: constants.
         device: where it runs.

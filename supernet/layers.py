@@ -108,7 +108,7 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv2d(x, weight, bias)
 
 
-class CroppedConv2d(nn.Conv2d):
+class FastConv2d(nn.Conv2d):
     """A depthwise or 1x1 convolution by the fast ways for tiny maps; results and weights are those of `nn.Conv2d`."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ class CroppedConv2d(nn.Conv2d):
 
 def convolution(fast: bool) -> type[nn.Conv2d]:
     """The class of depthwise and 1x1 convolutions: torch's, or the one that is fast on tiny maps."""
-    return CroppedConv2d if fast else nn.Conv2d
+    return FastConv2d if fast else nn.Conv2d
 
 
 class ConvNorm(nn.Sequential):
@@ -135,9 +135,9 @@ class ConvNorm(nn.Sequential):
         *,
         depthwise: bool = False,
         act: str | None = None,
-        crop_kernel: bool = False,
+        fast: bool = False,
     ) -> None:
-        make = convolution(crop_kernel and (depthwise or kernel == 1))
+        make = convolution(fast and (depthwise or kernel == 1))
         groups = out_channels if depthwise else 1
         conv = make(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
         children: list[tuple[str, nn.Module]] = [("conv", conv), ("bn", batch_norm(out_channels))]
@@ -149,9 +149,9 @@ class ConvNorm(nn.Sequential):
 class SqueezeExcite(nn.Module):
     """Channel weights from a two-layer network on the spatial means (MobileNetV3: ReLU, then hard sigmoid)."""
 
-    def __init__(self, channels: int, hidden: int, *, crop_kernel: bool = False) -> None:
+    def __init__(self, channels: int, hidden: int, *, fast: bool = False) -> None:
         super().__init__()
-        make = convolution(crop_kernel)
+        make = convolution(fast)
         self.fc = nn.ModuleDict({"reduce": make(channels, hidden, 1), "expand": make(hidden, channels, 1)})
 
     def forward(self, x: Tensor) -> Tensor:

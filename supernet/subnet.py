@@ -19,15 +19,15 @@ from nat.supernet.space import (
 class InvertedResidual(nn.Module):
     """Inverted residual block: 1x1 expansion, depthwise convolution, squeeze-and-excite, linear 1x1 projection."""
 
-    def __init__(self, slot: Slot, kernel: int, expand: float, *, crop_kernel: bool = False) -> None:
+    def __init__(self, slot: Slot, kernel: int, expand: float, *, fast: bool = False) -> None:
         super().__init__()
         self.residual = slot.residual
         mid, act = slot.mid_channels(expand), slot.activation
-        self.inverted_bottleneck = ConvNorm(slot.in_channels, mid, act=act, crop_kernel=crop_kernel)
-        self.depth_conv = ConvNorm(mid, mid, kernel, slot.stride, depthwise=True, act=act, crop_kernel=crop_kernel)
+        self.inverted_bottleneck = ConvNorm(slot.in_channels, mid, act=act, fast=fast)
+        self.depth_conv = ConvNorm(mid, mid, kernel, slot.stride, depthwise=True, act=act, fast=fast)
         if slot.squeeze_excite:
-            self.depth_conv.add_module("se", SqueezeExcite(mid, squeeze_channels(mid), crop_kernel=crop_kernel))
-        self.point_linear = ConvNorm(mid, slot.out_channels, crop_kernel=crop_kernel)
+            self.depth_conv.add_module("se", SqueezeExcite(mid, squeeze_channels(mid), fast=fast))
+        self.point_linear = ConvNorm(mid, slot.out_channels, fast=fast)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, in_channels, h, w) to (n, out_channels, h / stride, w / stride), rounded up."""
@@ -60,9 +60,7 @@ class Block(nn.Module):
 class Skeleton(nn.Module):
     """What a supernet and its subnets share: stem, fixed block, head. The classifier's input is one vector an image."""
 
-    def __init__(
-        self, space: MobileNetV3Space, num_classes: int, dropout: float = 0.0, *, crop_kernels: bool = False
-    ) -> None:
+    def __init__(self, space: MobileNetV3Space, num_classes: int, dropout: float = 0.0, *, fast: bool = False) -> None:
         super().__init__()
         stem = space.channels(STEM_WIDTH)
         final, mix = space.channels(FINAL_EXPAND_WIDTH), space.channels(FEATURE_MIX_WIDTH)
@@ -70,9 +68,9 @@ class Skeleton(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.first_conv = ConvNorm(3, stem, 3, 2, act="h_swish")
         self.blocks = nn.ModuleList([Block(FixedBlock(stem))])
-        self.final_expand_layer = ConvNorm(space.slots[-1].out_channels, final, act="h_swish", crop_kernel=crop_kernels)
+        self.final_expand_layer = ConvNorm(space.slots[-1].out_channels, final, act="h_swish", fast=fast)
         self.feature_mix_layer = nn.Sequential(
-            OrderedDict(conv=convolution(crop_kernels)(final, mix, 1, bias=False), act=activation("h_swish"))
+            OrderedDict(conv=convolution(fast)(final, mix, 1, bias=False), act=activation("h_swish"))
         )
         self.classifier = nn.Sequential(OrderedDict(linear=nn.Linear(mix, num_classes)))
 
@@ -96,7 +94,7 @@ class Subnet(Skeleton):
         architecture: which layers, kernels and expand ratios.
         num_classes: outputs.
         dropout: probability before the classifier, in training.
-        crop_kernels: skip kernel taps that only see padding: the same function and weights, much faster on tiny maps
+        fast: skip kernel taps that only see padding: the same function and weights, much faster on tiny maps
             on a CPU. Off by default, so that counters of operations see every layer as it is defined.
     """
 
@@ -107,13 +105,13 @@ class Subnet(Skeleton):
         num_classes: int,
         *,
         dropout: float = 0.0,
-        crop_kernels: bool = False,
+        fast: bool = False,
     ) -> None:
         space.validate(architecture)
-        super().__init__(space, num_classes, dropout, crop_kernels=crop_kernels)
+        super().__init__(space, num_classes, dropout, fast=fast)
         self.architecture = architecture
         for index, kernel, expand in space.active_slots(architecture):
-            self.blocks.append(Block(InvertedResidual(space.slots[index], kernel, expand, crop_kernel=crop_kernels)))
+            self.blocks.append(Block(InvertedResidual(space.slots[index], kernel, expand, fast=fast)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, num_classes) of images (n, 3, h, w)."""

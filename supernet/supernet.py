@@ -36,7 +36,7 @@ class Supernet(Skeleton):
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(space, num_classes, dropout, crop_kernels=True)
+        super().__init__(space, num_classes, dropout, fast=True)
         self.space = space
         for slot in space.slots:
             self.blocks.append(Block(ElasticInvertedResidual(slot, space.kernels, space.expands)))
@@ -67,7 +67,7 @@ class Supernet(Skeleton):
         self.classifier.add_module("linear", fresh)
         self.num_classes = num_classes
 
-    def extract(self, architecture: Architecture, *, dropout: float = 0.0, crop_kernels: bool = False) -> Subnet:
+    def extract(self, architecture: Architecture, *, dropout: float = 0.0, fast: bool = False) -> Subnet:
         """A plain network with copies of the architecture's weights, in the supernet's mode of training or evaluation.
 
         Kernel transforms are baked in. The batch-norm statistics are the supernet's, which fit no subnet in particular:
@@ -75,7 +75,7 @@ class Supernet(Skeleton):
         """
         device = self.first_conv.get_submodule("conv").get_parameter("weight").device
         with torch.device("meta"):
-            subnet = Subnet(self.space, architecture, self.num_classes, dropout=dropout, crop_kernels=crop_kernels)
+            subnet = Subnet(self.space, architecture, self.num_classes, dropout=dropout, fast=fast)
         subnet.load_state_dict(self._sliced_state(architecture), assign=True)
         for parameter in subnet.parameters():
             parameter.requires_grad_(True)

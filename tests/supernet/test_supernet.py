@@ -85,14 +85,14 @@ def test_tensor_shapes_are_the_published_ones(shapes: dict[str, tuple[int, ...]]
 # --- elastic equals extracted
 
 
-@pytest.mark.parametrize("crop_kernels", [False, True])
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("count", [1, 3])
 def test_elastic_and_extracted_networks_answer_alike(
-    space: MobileNetV3Space, make_supernet: MakeSupernet, crop_kernels: bool, count: int
+    space: MobileNetV3Space, make_supernet: MakeSupernet, fast: bool, count: int
 ) -> None:
     supernet = make_supernet(space)
     for net in nets_of(space, 8):
-        subnet = supernet.extract(net, crop_kernels=crop_kernels)
+        subnet = supernet.extract(net, fast=fast)
         assert not subnet.training
         for resolution in (32, 40, 57):
             images = images_for(resolution, count)
@@ -294,7 +294,7 @@ def test_initial_weights_come_from_the_generator(space: MobileNetV3Space) -> Non
 
 
 def test_extracted_network_survives_torch_export(space: MobileNetV3Space, make_supernet: MakeSupernet) -> None:
-    subnet = make_supernet(space).extract(space.uniform(5, 3, 1, 32), crop_kernels=True)
+    subnet = make_supernet(space).extract(space.uniform(5, 3, 1, 32), fast=True)
     images = images_for(32)
     exported = torch.export.export(subnet, (images,)).module()
     with torch.no_grad():

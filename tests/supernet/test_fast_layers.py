@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from nat.supernet.layers import CroppedConv2d, cropped_kernel
+from nat.supernet.layers import FastConv2d, cropped_kernel
 
 SIZES = [(1, 1), (2, 2), (3, 1), (1, 3), (3, 3), (4, 2), (5, 7), (9, 9)]
 
@@ -14,9 +14,7 @@ def test_cropped_convolution_is_the_plain_one_forward_and_backward(
     size: tuple[int, int], kernel: int, stride: int
 ) -> None:
     torch.manual_seed(0)
-    cropped, plain = (
-        make(6, 6, kernel, stride, kernel // 2, groups=6, bias=False) for make in (CroppedConv2d, nn.Conv2d)
-    )
+    cropped, plain = (make(6, 6, kernel, stride, kernel // 2, groups=6, bias=False) for make in (FastConv2d, nn.Conv2d))
     plain.load_state_dict(cropped.state_dict())
     x = torch.randn(2, 6, *size)
     results = []
@@ -47,7 +45,7 @@ def test_a_seven_by_seven_kernel_keeps_the_taps_that_can_meet_the_input(
 @pytest.mark.parametrize("size", [(2, 2), (4, 3), (6, 6)])
 def test_networks_train_after_a_first_call_in_inference_mode(size: tuple[int, int]) -> None:
     # nothing that a call without gradients prepares may be unfit for a later one with gradients
-    conv = CroppedConv2d(3, 3, 5, 1, 2, groups=3, bias=False)
+    conv = FastConv2d(3, 3, 5, 1, 2, groups=3, bias=False)
     with torch.inference_mode():
         conv(torch.randn(1, 3, *size))
     conv(torch.randn(1, 3, *size)).sum().backward()
@@ -55,7 +53,7 @@ def test_networks_train_after_a_first_call_in_inference_mode(size: tuple[int, in
 
 
 def test_nothing_of_an_export_is_left_for_later_calls() -> None:
-    conv = CroppedConv2d(3, 3, 7, 1, 3, groups=3, bias=False)
+    conv = FastConv2d(3, 3, 7, 1, 3, groups=3, bias=False)
     images = torch.randn(1, 3, 3, 4)
     exported = torch.export.export(conv, (images,)).module()
     torch.testing.assert_close(exported(images), conv(images))
