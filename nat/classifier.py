@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from nat.datasets.images import ImageSet
@@ -40,7 +41,7 @@ def fit_classifier(
     mean, std = features.mean(axis=0), features.std(axis=0) + 1e-6
     labels = subset.labels.numpy()
     model = LogisticRegression(C=0.1, max_iter=MOST_ITERATIONS)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
         warnings.simplefilter("ignore", ConvergenceWarning)  # a rough fit is all that is needed
         model.fit((features - mean) / std, labels)
     weight, bias = np.atleast_2d(model.coef_), model.intercept_
