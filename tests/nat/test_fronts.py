@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from nat.archive import Evaluation
+from nat.fronts import control_row, front_hypervolume, pareto_set, row, thinned, verdict, within
+from nat.problem import ERROR, SearchProblem
+from nat.search import best
+
+
+@pytest.fixture
+def ladder(problem: SearchProblem, architectures, evaluate) -> list[Evaluation]:
+    """Eight nets of rising cost, cheapest first; the errors fall but for two that are dominated."""
+    nets = sorted(architectures(30), key=lambda net: problem.costs.of(net)[0])
+    chosen = list({problem.costs.of(net)[0]: net for net in nets}.values())[:8]
+    return evaluate(problem, chosen, [0.8, 0.7, 0.75, 0.5, 0.5, 0.4, 0.3, 0.2])
+
+
+def errors(evaluations) -> list[float]:
+    return [evaluation.objectives[ERROR] for evaluation in evaluations]
+
+
+def test_pareto_set_is_sorted_and_has_no_dominated_net(problem: SearchProblem, ladder) -> None:
+    shuffled = [ladder[i] for i in np.random.default_rng(0).permutation(8)]
+    assert pareto_set(problem, shuffled) == [ladder[i] for i in (0, 1, 3, 5, 6, 7)]
+    assert pareto_set(problem, []) == []
+
+
+def test_thinned_keeps_both_ends_and_the_order(problem: SearchProblem, ladder) -> None:
+    front = pareto_set(problem, ladder)
+    for count in (2, 3, 4):
+        chosen = thinned(front, count)
+        assert len(chosen) == count
+        assert (chosen[0], chosen[-1]) == (front[0], front[-1])
+        assert [front.index(e) for e in chosen] == sorted(front.index(e) for e in chosen)
+    assert thinned(front, 6) == thinned(front, 99) == front
+    assert len(thinned(front, 1)) == 1
+
+
+def test_thinned_spreads_on_a_log_scale(problem: SearchProblem, architectures) -> None:
+    net = architectures(1)[0]
+    front = [Evaluation(net, {ERROR: 0.5, "macs": macs}, 0, 0) for macs in (1.0, 8.0, 9.5, 50.0, 100.0)]
+    assert [e.objectives["macs"] for e in thinned(front, 3)] == [1.0, 9.5, 100.0]
+
+
+def test_within_keeps_the_limits_and_puts_the_most_accurate_first(ladder) -> None:
+    macs = [int(e.objectives["macs"]) for e in ladder]
+    params = sorted(int(e.objectives["params"]) for e in ladder)
+    assert errors(within(ladder, None, None)) == sorted(errors(ladder))
+    kept = within(ladder, macs[4], None)
+    assert [ladder.index(e) for e in kept] == [3, 4, 1, 2, 0], "equal errors: the cheaper first"
+    assert all(e.objectives["params"] <= params[3] for e in within(ladder, None, params[3]))
+    assert len(within(ladder, None, params[3])) >= 4
+    assert within(ladder, macs[0] - 1, None) == []
+
+
+def test_hypervolume_is_that_of_the_box(problem: SearchProblem, ladder) -> None:
+    worst = problem.reference_point()
+    only = ladder[3]
+    expected = (1 - only.objectives[ERROR]) * (1 - only.objectives["macs"] / worst[1])
+    assert front_hypervolume(problem, [only]) == pytest.approx(expected)
+    assert front_hypervolume(problem, ladder) > expected
+    assert front_hypervolume(problem, []) == 0.0
+
+
+def test_rows_say_whether_a_net_was_finetuned(ladder) -> None:
+    metrics = {"id": "x", "macs": 1, "params": 2, "resolution": 24, "val": {"top1": 0.9}, "test": {"top1": 0.8}}
+    tuned, bare = row(ladder[0], metrics), row(ladder[0], None)
+    assert (tuned["finetuned"], tuned["finetuned_val_top1"], tuned["test_top1"]) == (True, 0.9, 0.8)
+    assert (bare["finetuned"], bare["finetuned_val_top1"], bare["test_top1"]) == (False, None, None)
+    assert tuned["val_top1"] == bare["val_top1"] == pytest.approx(0.2)
+    assert isinstance(tuned["macs"], int) and tuned["macs"] == ladder[0].objectives["macs"]
+    assert control_row("largest subnet", metrics) == {
+        "name": "largest subnet", "id": "x", "macs": 1, "params": 2, "resolution": 24,
+        "finetuned_val_top1": 0.9, "test_top1": 0.8,
+    }  # fmt: skip
+
+
+def test_verdict_names_the_cheapest_net_that_is_as_good_or_the_nearest() -> None:
+    def net(id: str, macs: int, top1: float) -> dict[str, object]:
+        return {"id": id, "macs": macs, "test_top1": top1}
+
+    front = [net("cheap", 10, 0.5), net("middle", 50, 0.8), net("dear", 90, 0.9)]
+    controls = [
+        {"name": "largest subnet", "macs": 100, "test_top1": 0.8},
+        {"name": "other", "macs": 60, "test_top1": 0.95},
+    ]
+    first, second = verdict(front, controls)
+    assert "middle" in first and "0.50x" in first and "largest subnet" in first
+    assert "dear" in second and "1.50x" in second and "no net" in second
+    assert verdict(front, []) == []
+
+
+def test_best_takes_front_after_front(problem: SearchProblem, ladder) -> None:
+    first = [ladder[i] for i in (0, 1, 3, 5, 6, 7)]
+    second = [ladder[i] for i in (2, 4)]
+    assert best(problem, ladder, 6) == first
+    assert best(problem, ladder, 99) == first + second
+    assert best(problem, ladder, 7) == [*first, ladder[2]]
+    assert best(problem, ladder, 2) == first[:2]
+    assert best(problem, [], 3) == [] == best(problem, ladder, 0)
