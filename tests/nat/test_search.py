@@ -1,0 +1,257 @@
+"""The loop: what it does in each round, failures, and interruptions at every event."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nat.archive import Archive, Evaluation
+from nat.datasets.preprocess import Preprocess
+from nat.datasets.splits import Splits
+from nat.datasets.stream import TrainStream
+from nat.errors import TransferError
+from nat.evaluation import SubnetEvaluator
+from nat.problem import ERROR, SearchProblem
+from nat.search import Log, Plan, Search
+from nat.searchers import NatSearcher, RandomSearcher, Searcher
+from nat.supernet.architecture import Architecture
+from nat.supernet.supernet import Supernet
+from nat.supernet.training import Schedule, WeightTrainer
+
+UNTRAINED = Plan(initial=6, rounds=3, per_round=3, archive=4, first_steps=0, round_steps=0, seed=0)
+TRAINED = Plan(initial=3, rounds=1, per_round=2, archive=2, first_steps=2, round_steps=2, seed=0)
+MakeSearch = Callable[..., Search]
+
+
+class Stop(Exception):
+    """Stands for any interruption."""
+
+
+class Evaluator:
+    """Errors by a rule, in no time; some architectures fail."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, failing: Iterable[Architecture] = (), error: Exception | None = None) -> None:
+        self.failing, self.error = set(failing), error or RuntimeError("out of memory")
+        self.seen: list[Architecture] = []
+
+    def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
+        self.seen.append(architecture)
+        if architecture in self.failing:
+            raise self.error
+        return 1.0 / (1 + sum(architecture.kernels) + sum(architecture.expands))
+
+
+class Watched(NatSearcher):
+    """Writes down what its surrogate is fitted on."""
+
+    def __init__(self) -> None:
+        super().__init__(population=8, generations=2)
+        self.calls: list[list[Evaluation]] = []
+
+    def propose(self, problem, evaluations, count, rng):  # type: ignore[no-untyped-def]
+        self.calls.append(list(evaluations))
+        return super().propose(problem, evaluations, count, rng)
+
+
+@pytest.fixture
+def make_search(problem: SearchProblem, make_splits: Callable[[int], Splits], tmp_path: Path) -> MakeSearch:
+    """A search in the test's folder; what an earlier one left there is taken up."""
+    splits = make_splits(3)
+
+    def make(
+        plan: Plan,
+        evaluator: Evaluator | SubnetEvaluator,
+        searcher: Searcher | None = None,
+        log: Log = lambda event, seconds, detail: None,
+        name: str = "search",
+    ) -> Search:
+        supernet = Supernet(problem.space, 3, generator=torch.Generator().manual_seed(0))
+        trainer = WeightTrainer(supernet, Schedule(1e-3, max(1, plan.total_steps)))
+        half = (0.5, 0.5, 0.5)
+        stream = TrainStream(splits.train, 8, plan.seed, flip=False, min_crop_area=0.5, mean=half, std=half)
+        search = Search(
+            problem,
+            searcher or NatSearcher(population=8, generations=2),
+            plan,
+            trainer,
+            stream,
+            evaluator,  # type: ignore[arg-type]
+            Archive(tmp_path / f"{name}.sqlite"),
+            tmp_path / f"{name}.pt",
+            log,
+        )
+        search.restore()
+        return search
+
+    return make
+
+
+def rows(search: Search) -> list[tuple[object, ...]]:
+    """All that an archive says, but times."""
+    return [
+        (e.architecture, dict(e.objectives), e.round, e.weights_version, e.error) for e in search.archive.evaluations()
+    ]
+
+
+def test_rounds_evaluate_proposals_and_the_best_again(make_search: MakeSearch, problem: SearchProblem) -> None:
+    search = make_search(UNTRAINED, Evaluator())
+    last = search.run()
+    by_round = [[e for e in search.archive.evaluations() if e.round == k] for k in range(4)]
+    assert [len(found) for found in by_round] == [6, 7, 7, 7]
+    for earlier, later in pairwise(by_round):
+        nets = [e.architecture for e in later]
+        assert not set(nets[:3]) & {e.architecture for e in earlier}, "proposals are new"
+        assert set(nets[3:]) < {e.architecture for e in earlier}, "the rest is from the round before"
+        assert {e.weights_version for e in later} == {later[0].round}
+    assert last == search.archive.at_version(3) == by_round[3]
+    for evaluation in last:
+        assert (evaluation.objectives["macs"], evaluation.objectives["params"]) == problem.costs.of(
+            evaluation.architecture
+        )
+
+
+def test_failures_are_recorded_and_never_learnt_from(make_search: MakeSearch, problem: SearchProblem) -> None:
+    smallest, largest = problem.space.smallest(), problem.space.largest()
+    evaluator, searcher = Evaluator([smallest, largest], ValueError("a bad\nnet")), Watched()
+    search = make_search(UNTRAINED, evaluator, searcher)
+    last = search.run()
+    failures = search.archive.failures()
+    assert {smallest, largest} == {e.architecture for e in failures}
+    assert all(not e.objectives and "ValueError: a bad" in str(e.error) for e in failures)
+    assert last and not {e.architecture for e in last} & {smallest, largest}
+    assert searcher.calls[0] == [] and len(searcher.calls) == 4
+    for known in searcher.calls[1:]:
+        assert known and all(ERROR in e.objectives and not e.failed for e in known)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_error_that_is_no_number_is_a_failure(make_search: MakeSearch, problem: SearchProblem, value: float) -> None:
+    class Broken(Evaluator):
+        def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
+            good = super().top1_error(supernet, architecture)
+            return value if architecture == problem.space.smallest() else good
+
+    search = make_search(UNTRAINED, Broken())
+    search.run()
+    assert {e.architecture for e in search.archive.failures()} == {problem.space.smallest()}
+
+
+def test_a_search_without_any_result_says_why(make_search: MakeSearch) -> None:
+    class Broken(Evaluator):
+        def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
+            raise MemoryError("no room")
+
+    search = make_search(UNTRAINED, Broken())
+    with pytest.raises(TransferError, match=r"none of 6 subnets.*MemoryError: no room"):
+        search.run()
+    assert len(search.archive.failures()) == 6
+
+
+def test_mistakes_in_the_code_are_not_taken_for_bad_nets(make_search: MakeSearch, problem: SearchProblem) -> None:
+    search = make_search(UNTRAINED, Evaluator([problem.space.smallest()], AttributeError("a typo")))
+    with pytest.raises(AttributeError):
+        search.run()
+
+
+def real_evaluator(splits: Splits) -> SubnetEvaluator:
+    def preprocessing(resolution: int) -> Preprocess:
+        return Preprocess.for_resolution(resolution, 1.0, (0.5,) * 3, (0.5,) * 3)
+
+    return SubnetEvaluator(splits.train, splits.val, preprocessing, calibration_images=16)
+
+
+@pytest.mark.parametrize(
+    "searcher", [NatSearcher(population=8, generations=2), RandomSearcher()], ids=["nat", "random"]
+)
+def test_stopped_after_every_event_it_ends_the_same(
+    make_search: MakeSearch, make_splits: Callable[[int], Splits], searcher: Searcher
+) -> None:
+    """The loop is left at its first event, at the second of what is then left, then always at the third."""
+    evaluator = real_evaluator(make_splits(3))
+    whole = make_search(TRAINED, evaluator, searcher, name="whole")
+    whole.run()
+    stops = 0
+    for limit in range(1, 40):
+        count = 0
+
+        def log(event: str, seconds: float, detail: dict[str, object], limit: int = min(limit, 3)) -> None:
+            nonlocal count
+            count += 1
+            if count == limit:
+                raise Stop
+
+        search = make_search(TRAINED, evaluator, searcher, log, name="stopped")
+        try:
+            search.run()
+            break
+        except Stop:
+            stops += 1
+            search.archive.close()
+    assert stops >= 3
+    assert rows(search) == rows(whole)
+    ours, theirs = search.supernet.state_dict(), whole.supernet.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_stopped_in_the_middle_of_an_adaptation_it_ends_the_same(
+    make_search: MakeSearch, make_splits: Callable[[int], Splits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a checkpoint after each step, it goes on from there; without, from the round's start."""
+    evaluator = real_evaluator(make_splits(3))
+    plan = Plan(initial=2, rounds=0, per_round=1, archive=2, first_steps=4, round_steps=0, seed=3)
+    whole = make_search(plan, evaluator, name="whole")
+    whole.run()
+    for seconds in (0.0, 1e9):
+        monkeypatch.setattr("nat.search.SAVE_SECONDS", seconds)
+        name = f"stopped{seconds:.0f}"
+        search = make_search(plan, evaluator, name=name)
+        batch, asked = search.stream.batch, list[int]()
+
+        def stopping(step: int, resolution: int, batch=batch, asked=asked):  # type: ignore[no-untyped-def]
+            asked.append(step)
+            if step == 2:
+                raise Stop
+            return batch(step, resolution)
+
+        search.stream.batch = stopping  # type: ignore[method-assign]
+        with pytest.raises(Stop):
+            search.run()
+        search.archive.close()
+        again = make_search(plan, evaluator, name=name)
+        assert again.trainer.step_count == (2 if seconds == 0 else 0)
+        again.run()
+        assert rows(again) == rows(whole)
+        ours, theirs = again.supernet.state_dict(), whole.supernet.state_dict()
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_steps_that_a_strategy_leaves_are_passed_over(make_search: MakeSearch) -> None:
+    class Lazy(RandomSearcher):
+        def adapt(self, adaptation, problem, pool):  # type: ignore[no-untyped-def]
+            next(adaptation.steps())
+
+    search = make_search(TRAINED, Evaluator(), Lazy())
+    search.run()
+    assert search.trainer.step_count == TRAINED.total_steps == 4
+
+
+def test_plan_counts_steps() -> None:
+    plan = Plan(initial=1, rounds=3, per_round=1, archive=1, first_steps=10, round_steps=4, seed=0)
+    assert [plan.last_step(k) for k in range(4)] == [10, 14, 18, 22]
+    assert plan.total_steps == 22
+
+
+def test_seeds_decide(make_search: MakeSearch) -> None:
+    results = []
+    for seed in (0, 0, 1):
+        search = make_search(replace(UNTRAINED, seed=seed), Evaluator(), name=f"run{len(results)}")
+        search.run()
+        results.append(rows(search))
+    assert results[0] == results[1] != results[2]
+    assert np.isfinite([row[1][ERROR] for row in results[0]]).all()  # type: ignore[index]
