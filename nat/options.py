@@ -1,6 +1,7 @@
 """Settings of a transfer: what the user asks for, and the efforts that set everything else."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +13,12 @@ from nat.errors import InputError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+AMOUNT = re.compile(r"(?P<number>\d+\.?\d*) (?P<unit>step|epoch)s?(, *(?P<least>\d+)-(?P<most>\d+) steps)?")
 DEFAULT_SUPERNET = "tiny-small"
 
 
 class Effort(BaseModel):
-    """How much work each part of a transfer does. Amounts of training are "300 steps" or "5 epochs"."""
+    """How much work each part of a transfer does. Amounts of training are as `steps_of` reads them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,13 +60,13 @@ def efforts() -> dict[str, Effort]:
             archive=32,
             population=60,
             generations=30,
-            first_training="240 steps",
-            round_training="40 steps",
+            first_training="5 epochs, 240-480 steps",
+            round_training="1 epoch, 40-80 steps",
             batch=32,
             learning_rate=2e-3,
             calibration_images=256,
             validation_images=1000,
-            finetuning="150 steps",
+            finetuning="5 epochs, 150-450 steps",
             finetuning_rate=1e-3,
             front=6,
         ),
@@ -106,20 +108,21 @@ def efforts() -> dict[str, Effort]:
 
 
 def steps_of(amount: str, steps_per_epoch: int) -> int:
-    """Training steps of an amount such as "300 steps" or "5 epochs".
+    """Training steps of an amount: "300 steps", "5 epochs", or "5 epochs, 150-450 steps" (epochs, kept within steps).
 
     Raises:
-        InputError: the text is neither.
+        InputError: the text is none of these.
     """
-    number, _, unit = amount.strip().partition(" ")
-    factor = {"steps": 1, "step": 1, "epochs": steps_per_epoch, "epoch": steps_per_epoch}.get(unit.strip())
-    try:
-        value = float(number)
-    except ValueError:
-        factor = None
-    if factor is None or not 0 <= value < 1e9:
-        raise InputError(f"expected an amount of training such as '300 steps' or '5 epochs', got '{amount}'.")
-    return round(value * factor)
+    match = AMOUNT.fullmatch(amount.strip())
+    number = float(match["number"]) if match else 0.0
+    if not match or number >= 1e9:
+        raise InputError(
+            f"expected an amount of training ('300 steps', '5 epochs' or '5 epochs, 150-450 steps'), got '{amount}'."
+        )
+    steps = round(number * (steps_per_epoch if match["unit"] == "epoch" else 1))
+    if match["least"]:
+        steps = min(max(steps, int(match["least"])), int(match["most"]))
+    return steps
 
 
 class TransferOptions(BaseModel):
