@@ -21,7 +21,15 @@ from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.fronts import SCHEMA, control_row, front_hypervolume, pareto_set, row, thinned, verdict
 from nat.options import TransferOptions, steps_of
 from nat.plots import plot_front
-from nat.preparation import adapted_to, make_searcher, read_splits, suitable_threads, torch_device, transfer_space
+from nat.preparation import (
+    adapted_to,
+    make_searcher,
+    read_splits,
+    suitable_threads,
+    torch_device,
+    transfer_space,
+    with_absolute_paths,
+)
 from nat.pretrained.card import Card
 from nat.pretrained.catalogue import load_supernet
 from nat.pretrained.store import save_supernet
@@ -56,7 +64,7 @@ def transfer(options: TransferOptions, out: Path, progress: Progress | None = No
     """
     folder = RunFolder(out)
     folder.check_free()
-    job = Transfer(options, folder, progress or Silence())
+    job = Transfer(with_absolute_paths(options), folder, progress or Silence())
     folder.create(job.config())
     return job.run()
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nat.datasets.cards import list_datasets
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
 from nat.errors import BudgetError, InputError
 from nat.options import Effort, TransferOptions
+from nat.pretrained.catalogue import list_checkpoints
 from nat.searchers import NatSearcher, RandomSearcher, Searcher, check_searcher
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
@@ -17,6 +19,23 @@ from nat.supernet.space import MobileNetV3Space
 from nat.supernet.supernet import Supernet
 
 SHARED_RESOLUTION = 64  # below it, a second thread gains under 10 % and loses much when the machine is busy
+
+
+def with_absolute_paths(options: TransferOptions) -> TransferOptions:
+    """The options with paths that are good in any working folder, since a run may be resumed from another one."""
+    datasets, supernets = ({card.name for card in cards} for cards in (list_datasets(), list_checkpoints()))
+    changes = {
+        "data": _absolute(options.data, datasets),
+        "supernet": _absolute(options.supernet, supernets),
+        "data_root": _absolute(options.data_root, set()) if options.data_root else None,
+    }
+    return options.model_copy(update=changes)
+
+
+def _absolute(text: str, names: set[str]) -> str:
+    """The absolute path of what exists and is no name of a catalogue; any other text as it is."""
+    path = Path(text).expanduser()
+    return text if text in names or not path.exists() else str(path.absolute())
 
 
 def read_splits(options: TransferOptions, progress: Callable[[int, int], None] | None = None) -> Splits:

@@ -235,3 +235,30 @@ def test_resume_refuses_images_that_have_changed(run: Path, transfer_words: Word
     Image.new("RGB", (24, 24)).save(data / "cat" / "0.png")
     with pytest.raises(RunError, match="not those that the run started with"):
         resume(out)
+
+
+def test_a_run_started_with_relative_paths_goes_on_anywhere(
+    supernet_file: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "here" / "images" / name).mkdir(parents=True)
+        for i in range(4):
+            pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "here" / "images" / name / f"{i}.png")
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(supernet_file.with_suffix(suffix), tmp_path / "here" / f"mine{suffix}")
+    amounts = {"initial": 2, "rounds": 0, "first_training": "1 step", "batch": 4, "finetuning": "1 step", "front": 1}
+    words = [word for name, value in amounts.items() for word in ("--set", f"{name}={value}")]
+    monkeypatch.chdir(tmp_path / "here")
+    words += ["--data-root", ".", "--resolutions", "24", "--device", "cpu", "--threads", "1"]
+    outcome = command("transfer", "images", "--supernet", "mine.safetensors", "--out", "run", *words, "--json")
+    assert outcome.code == 0, outcome.err
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "here" / "run"
+    assert command("evaluate", next((out / "subnets").iterdir())).code == 0
+    (out / "front.json").unlink()
+    shutil.rmtree(out / "subnets")
+    again = command("resume", out, "--json")
+    assert again.code == 0, again.err
+    assert [net["test_top1"] for net in again.json["front"]] == [net["test_top1"] for net in outcome.json["front"]]
