@@ -32,6 +32,10 @@ class Effort(BaseModel):
     round_training: str = Field(description="training of the supernet in each later round")
     batch: int = Field(ge=2, description="images a training step")
     learning_rate: float = Field(gt=0, description="peak for the supernet")
+    fit_classifier: bool = Field(
+        default=False,
+        description="fit the new classifier on frozen features before training; for well-trained supernets",
+    )
     calibration_images: int = Field(ge=2, description="training images that batch norm is recalibrated on")
     validation_images: int = Field(ge=1, description="most validation images that an evaluation uses")
     finetuning: str = Field(description="training of each subnet that is reported")
@@ -60,13 +64,13 @@ def efforts() -> dict[str, Effort]:
             archive=32,
             population=60,
             generations=30,
-            first_training="5 epochs, 240-480 steps",
-            round_training="1 epoch, 40-80 steps",
+            first_training="5 epochs, 300-480 steps",
+            round_training="1 epoch, 50-80 steps",
             batch=32,
             learning_rate=2e-3,
             calibration_images=256,
             validation_images=1000,
-            finetuning="5 epochs, 150-450 steps",
+            finetuning="5 epochs, 200-450 steps",
             finetuning_rate=1e-3,
             front=6,
         ),
@@ -138,7 +142,7 @@ class TransferOptions(BaseModel):
     max_params: int | None = Field(default=None, gt=0)
     resolutions: tuple[int, ...] | None = None
     effort: Literal["quick", "standard", "paper"] = "quick"
-    overrides: dict[str, int | float | str] = Field(default_factory=dict)
+    overrides: dict[str, bool | int | float | str] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0, lt=2**31)
     device: str = "auto"
     threads: int | None = Field(default=None, ge=1)

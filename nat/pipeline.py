@@ -157,7 +157,8 @@ class Transfer:
             self.progress,
         )
         if not search.restore():
-            self._fit_classifier(evaluator)
+            if a.fit_classifier:
+                self._fit_classifier(evaluator)
             search.save()
         evaluations = search.run()
         if not self.folder.supernet.is_file():
@@ -165,8 +166,6 @@ class Transfer:
         return evaluations
 
     def _fit_classifier(self, evaluator: SubnetEvaluator) -> None:
-        if self.card.name.startswith("scratch"):
-            return
         started = time.perf_counter()
         with self.progress.task("fitting a classifier on frozen features", 1) as task:
             fit_classifier(self.supernet, self.problem.space.largest(), self.splits.train, evaluator, self.options.seed)
