@@ -58,14 +58,14 @@ def efforts() -> dict[str, Effort]:
     """
     return {
         "quick": Effort(
-            initial=20,
-            rounds=3,
-            per_round=8,
-            archive=32,
+            initial=24,
+            rounds=4,
+            per_round=12,
+            archive=40,
             population=60,
             generations=30,
             first_training="5 epochs, 300-480 steps",
-            round_training="1 epoch, 50-80 steps",
+            round_training="1 epoch, 40-60 steps",
             batch=32,
             learning_rate=2e-3,
             calibration_images=256,
