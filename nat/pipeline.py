@@ -99,6 +99,8 @@ class Transfer:
         with progress.task("reading images", 1) as task:
             self.splits = read_splits(options)
             task.advance()
+        if skipped := self.splits.skipped:
+            progress.say(f"skipped {len(skipped)} corrupt images, such as {skipped[0]}")
         space = transfer_space(self.card.space, options, self.splits)
         limits = Limits(options.max_macs, options.max_params)
         costs = CostTable(space, self.splits.num_classes)
