@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
+from nat.errors import TransferError
 from nat.supernet.architecture import Architecture
 from nat.supernet.calibration import recalibrate
 from nat.supernet.evaluation import batched, predict, top1_accuracy
@@ -25,7 +26,7 @@ class SubnetEvaluator:
         train: images to recalibrate on; a fixed random choice of `calibration_images` of them is used.
         validation: images to measure on.
         preprocessing: gives the preprocessing of a resolution.
-        calibration_images: accuracy grows with them up to about 500 (docs/method.md).
+        calibration_images: accuracy grows with them up to some 500.
         batch_size: images at once.
         device: where networks run.
         seed: of the choice of images.
@@ -67,6 +68,8 @@ class SubnetEvaluator:
         preprocess = self.preprocessing(subnet.architecture.resolution)
         images = self.validation.stored(preprocess)
         logits = predict(subnet, images, preprocess.normalise, self.batch_size)
+        if not logits.isfinite().all():  # argmax would make a score of them
+            raise TransferError("the network's answers are not finite")
         return 1.0 - top1_accuracy(logits, self.validation.labels)
 
 

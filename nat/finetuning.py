@@ -65,4 +65,6 @@ def train_subnet(
         autograd.backward(loss)
         trainer.update()
         advance()
+    if not all(parameter.isfinite().all() for parameter in subnet.parameters()):
+        raise TransferError("fine-tuning diverged at the last step: lower finetuning_rate.")
     return subnet.eval()

@@ -31,7 +31,7 @@ class Effort(BaseModel):
     first_training: str = Field(description="training of the supernet before the first evaluation")
     round_training: str = Field(description="training of the supernet in each later round")
     batch: int = Field(ge=2, description="images a training step")
-    learning_rate: float = Field(gt=0, description="peak for the supernet")
+    learning_rate: float = Field(gt=0, allow_inf_nan=False, description="peak for the supernet")
     fit_classifier: bool = Field(
         default=False,
         description="fit the new classifier on frozen features before training; for well-trained supernets",
@@ -39,7 +39,7 @@ class Effort(BaseModel):
     calibration_images: int = Field(ge=2, description="training images that batch norm is recalibrated on")
     validation_images: int = Field(ge=1, description="most validation images that an evaluation uses")
     finetuning: str = Field(description="training of each subnet that is reported")
-    finetuning_rate: float = Field(gt=0, description="peak for fine-tuning")
+    finetuning_rate: float = Field(gt=0, allow_inf_nan=False, description="peak for fine-tuning")
     front: int = Field(ge=1, description="most subnets that are fine-tuned and reported")
 
     @field_validator("first_training", "round_training", "finetuning")

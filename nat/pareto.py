@@ -128,6 +128,36 @@ def _even_gaps(points: Floats, count: int, fixed: Floats) -> list[int]:
     return chosen[::-1]
 
 
+def select_by_rank(
+    objectives: ArrayLike, costs: ArrayLike, count: int, keep: ArrayLike | None = None
+) -> NDArray[np.intp]:
+    """The best rows by rank of non-domination: the front, then the front of the rest, and so on.
+
+    Of the rank that does not fit whole, those are taken whose costs, with those taken before, are spread evenly.
+
+    Args:
+        objectives: shape `(n, m)`, all minimised.
+        costs: shape `(n,)`, positive; the axis of the spread.
+        count: how many to choose; all of them if there are not so many.
+        keep: costs that are there already, shape `(k,)`.
+
+    Returns:
+        Indices, rank by rank.
+    """
+    values, axis = _matrix(objectives), np.asarray(costs, dtype=float)
+    kept = np.empty(0) if keep is None else np.asarray(keep, dtype=float)
+    left, chosen = np.arange(len(values)), np.empty(0, dtype=np.intp)
+    while len(left) and len(chosen) < count:
+        mask = non_dominated(values[left])
+        rank = left[mask] if mask.any() else left
+        if len(rank) > count - len(chosen):
+            there = np.concatenate([kept, axis[chosen]])
+            rank = rank[spread_subset(axis[rank], count - len(chosen), keep=there if len(there) else None)]
+            return np.concatenate([chosen, rank])
+        chosen, left = np.concatenate([chosen, rank]), np.setdiff1d(left, rank)
+    return chosen
+
+
 def knee(objectives: ArrayLike) -> int:
     """The row with the best trade-off: farthest on the good side of the plane through the front's ends.
 

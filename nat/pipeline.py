@@ -112,10 +112,10 @@ class Transfer:
         self.supernet = supernet.to(memory_format=torch.channels_last)
 
     def config(self) -> dict[str, Any]:
-        """Content of config.json."""
+        """Content of config.json: the options with every amount resolved, so that later defaults change nothing."""
+        resolved = {"overrides": self.amounts.model_dump(mode="json"), "threads": torch.get_num_threads()}
         return {
-            "options": self.options.model_dump(mode="json"),
-            "amounts": self.amounts.model_dump(mode="json"),
+            "options": self.options.model_dump(mode="json") | resolved,
             "space": self.problem.space.to_json(),
             "data": self._data(),
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},

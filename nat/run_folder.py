@@ -12,6 +12,11 @@ from nat.files import read_json, write_json
 from nat.options import TransferOptions, checked
 
 
+def draft(path: Path) -> bool:
+    """Whether a path is what a kill left of an unfinished file."""
+    return path.name.startswith(".") and path.name.endswith(".draft")
+
+
 class RunFolder:
     """Paths of a run.
 
@@ -33,11 +38,18 @@ class RunFolder:
 
     def check_free(self) -> None:
         """Raises `RunError` if the folder is used or cannot be made; makes nothing."""
+        try:
+            self._check_free()
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunError(f"cannot use '{self.path}' as --out: {reason}. Name another --out.") from error
+
+    def _check_free(self) -> None:
         if self.config.exists():
             raise RunError(
                 f"'{self.path}' already holds a run: go on with 'nat resume {self.path}', or name another --out."
             )
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or any(not draft(path) for path in self.path.iterdir())):
             raise RunError(f"expected --out to be a new or empty folder; '{self.path}' is in use. Name another.")
         above = self.path.absolute()
         while not above.exists():
@@ -55,8 +67,8 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Removes the drafts of files that a kill left unfinished."""
-        for draft in self.path.glob(".*.draft"):
-            draft.unlink()
+        for path in self.path.glob(".*.draft"):
+            path.unlink()
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.json.

@@ -22,7 +22,7 @@ from nat.datasets.stream import TrainStream
 from nat.errors import NatError, TransferError
 from nat.evaluation import SubnetEvaluator
 from nat.files import whole_file
-from nat.pareto import non_dominated
+from nat.pareto import select_by_rank
 from nat.problem import ERROR, SearchProblem
 from nat.progress import Progress, Silence
 from nat.searchers.base import Searcher
@@ -220,10 +220,6 @@ class _Steps:
 
 
 def best(problem: SearchProblem, evaluations: Sequence[Evaluation], count: int) -> list[Evaluation]:
-    """The first `count` by rank of non-domination (the front, then the front of the rest, ...), ties by order."""
-    left, chosen = list(evaluations), list[Evaluation]()
-    while left and len(chosen) < count:
-        front = non_dominated(problem.values_of(left))
-        chosen += [evaluation for evaluation, first in zip(left, front, strict=True) if first]
-        left = [evaluation for evaluation, first in zip(left, front, strict=True) if not first]
-    return chosen[:count]
+    """The first `count` by rank of non-domination; of the rank that does not fit whole, a spread over the costs."""
+    costs = [evaluation.objectives["macs"] for evaluation in evaluations]
+    return [evaluations[i] for i in select_by_rank(problem.values_of(evaluations), costs, count)]

@@ -19,7 +19,7 @@ def macs(
         str | None, typer.Argument(metavar="ARCHITECTURE", help="JSON, 23 digits of NAT, or a file of either.")
     ] = None,
     from_jsonl: Annotated[Path | None, typer.Option(help="A file with one architecture a line.")] = None,
-    classes: Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")] = 1000,
+    classes: Annotated[int, typer.Option(min=1, max=10**6, help="Outputs of the classifier.")] = 1000,
     json: Json = False,
 ) -> None:
     """Multiply-adds and parameters of architectures: convolutions and linear layers, one multiply-add counts as one.

@@ -66,6 +66,8 @@ def transfer(
         "skip_corrupt": skip_corrupt,
     }
     settings = read_config(config) if config else {}
+    if set_ and isinstance(settings.get("overrides"), dict):
+        given["overrides"] = {**settings["overrides"], **_overrides(set_)}
     settings.update({name: value for name, value in given.items() if value is not None})
     if "data" not in settings:
         raise InputError("expected DATA: the name of a data set (digits) or a folder of class sub-folders.")

@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from nat.archive import Evaluation
-from nat.evolution import evolve
-from nat.pareto import non_dominated, spread_subset
+from nat.evolution import Predict, evolve
+from nat.pareto import non_dominated, select_by_rank
 from nat.problem import ERROR, SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.sandwich import train_sandwich
@@ -56,31 +55,37 @@ class NatSearcher:
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
     ) -> list[Architecture]:
-        """A stratified sample at first; then candidates of the predicted front, spread over the costs."""
+        """A stratified sample at first; then the best predicted candidates, spread over the costs."""
         if not evaluations:
             return problem.space.decode(sample_stratified(problem.costs, count, rng, problem.limits))
         known = problem.encodings_of(evaluations)
-        candidates = self._evolved(problem, evaluations, known, rng)
+        predict = self._fitted(problem, evaluations, known)
+        candidates = self._evolved(problem, evaluations, known, predict, rng)
         if len(candidates) < count:
             candidates = np.concatenate([candidates, _variations(problem, known, candidates, rng)])
         if not len(candidates):
             return []
-        costs = problem.costs.macs(candidates).astype(float)
-        front = non_dominated(problem.values_of(evaluations))
-        chosen = spread_subset(costs, count, keep=problem.costs.macs(known[front]).astype(float))
+        predicted = problem.values(predict(candidates), candidates)
+        front = known[non_dominated(problem.values_of(evaluations))]
+        chosen = select_by_rank(predicted, problem.costs.macs(candidates), count, keep=problem.costs.macs(front))
         return problem.space.decode(candidates[chosen])
 
-    def _evolved(
-        self, problem: SearchProblem, evaluations: Sequence[Evaluation], known: Encodings, rng: Generator
-    ) -> Encodings:
-        """New architectures of the predicted front."""
+    def _fitted(self, problem: SearchProblem, evaluations: Sequence[Evaluation], known: Encodings) -> Predict:
+        """Predicts errors of encodings from the evaluations."""
         surrogate = self.surrogate()
         errors = np.array([evaluation.objectives[ERROR] for evaluation in evaluations])
         surrogate.fit(problem.space.features(known), errors)
+        return lambda encodings: surrogate.predict(problem.space.features(encodings))[0]
 
-        def predict(encodings: Encodings) -> NDArray[np.float64]:
-            return surrogate.predict(problem.space.features(encodings))[0]
-
+    def _evolved(
+        self,
+        problem: SearchProblem,
+        evaluations: Sequence[Evaluation],
+        known: Encodings,
+        predict: Predict,
+        rng: Generator,
+    ) -> Encodings:
+        """New architectures of the last generation."""
         best_first = np.argsort(~non_dominated(problem.values_of(evaluations)), kind="stable")
         last = evolve(
             problem,
@@ -90,8 +95,7 @@ class NatSearcher:
             generations=self.generations,
             seed=int(rng.integers(2**31)),
         )
-        fresh = _without(last, known)
-        return fresh[non_dominated(problem.values(predict(fresh), fresh))] if len(fresh) else fresh
+        return _without(last, known)
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
         """Trains on the pool: each step, a whole member, and one whose genes are drawn, each on its own, from all.
@@ -106,7 +110,7 @@ class NatSearcher:
 
 
 def _variations(problem: SearchProblem, known: Encodings, taken: Encodings, rng: Generator) -> Encodings:
-    """New architectures near the known ones, for when the predicted front has too few new ones."""
+    """New architectures near the known ones, for when evolution found too few new ones."""
     near = mutate(problem.space, known[rng.integers(len(known), size=256)], rng, 0.1)
     return _without(np.unique(near[problem.allows(near)], axis=0), np.concatenate([known, taken]))
 

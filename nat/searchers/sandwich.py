@@ -1,10 +1,12 @@
 """The steps by which the strategies adapt shared weights: two anchors and two drawn architectures each."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.random import Generator
 
+from nat.errors import TransferError
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.supernet.architecture import Architecture
@@ -40,4 +42,6 @@ def train_sandwich(
     for step in adaptation.steps():
         drawn = problem.space.decode(draw(adaptation.rng(step)))
         images, labels = adaptation.batch(step, drawn[0].resolution)
-        sandwich_step(adaptation.trainer, images, labels, [*ends, *drawn], label_smoothing=LABEL_SMOOTHING)
+        loss = sandwich_step(adaptation.trainer, images, labels, [*ends, *drawn], label_smoothing=LABEL_SMOOTHING)
+        if not math.isfinite(loss):
+            raise TransferError(f"the supernet's training diverged at step {step}: lower learning_rate.")
