@@ -29,6 +29,8 @@ def train_sandwich(
 ) -> None:
     """Takes all steps granted, each with the anchors of the pool and drawn architectures, all at one drawn resolution.
 
+    Every resolution of the pool has the same chance: drawn by their share, those that lag would fall behind for good.
+
     The most costly one learns from the labels and teaches the others (sandwich rule with in-place distillation; NAT
     itself trains one architecture a step).
 
@@ -36,12 +38,14 @@ def train_sandwich(
         adaptation: steps, batches and trainer.
         problem: space and costs.
         pool: encodings whose extremes are the anchors, shape (n, genes).
-        draw: gives some encodings, shape (k, genes); the resolution of the first is that of the step.
+        draw: gives some encodings, shape (k, genes).
     """
     ends = anchors(problem, pool)
+    resolutions = [problem.space.resolutions[index] for index in np.unique(pool[:, 0])]
     for step in adaptation.steps():
-        drawn = problem.space.decode(draw(adaptation.rng(step)))
-        images, labels = adaptation.batch(step, drawn[0].resolution)
+        rng = adaptation.rng(step)
+        drawn = problem.space.decode(draw(rng))
+        images, labels = adaptation.batch(step, int(rng.choice(resolutions)))
         loss = sandwich_step(adaptation.trainer, images, labels, [*ends, *drawn], label_smoothing=LABEL_SMOOTHING)
         if not math.isfinite(loss):
             raise TransferError(f"the supernet's training diverged at step {step}: lower learning_rate.")

@@ -27,6 +27,7 @@ AMOUNTS = {
     "first_training": "3 steps",
     "round_training": "2 steps",
     "batch": 8,
+    "fit_classifier": "true",
     "calibration_images": 32,
     "validation_images": 60,
     "finetuning": "3 steps",

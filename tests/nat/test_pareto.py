@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from nat.pareto import hypervolume, knee, non_dominated, spread_subset
+from nat.pareto import hypervolume, knee, non_dominated, select_by_rank, spread_subset
 
 LIGHT = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -132,3 +132,16 @@ def test_knee_of_a_bent_front_is_its_corner() -> None:
 def test_shapes_are_checked() -> None:
     with pytest.raises(ValueError, match=r"shape \(n, m\)"):
         non_dominated([1.0, 2.0])
+
+
+def test_select_by_rank_takes_whole_ranks_then_a_spread() -> None:
+    front = [(0.5, 1.0), (0.4, 2.0), (0.3, 4.0), (0.2, 8.0)]
+    behind = [(0.6, 1.0), (0.55, 2.0), (0.45, 4.0), (0.25, 8.0)]
+    objectives = np.array(behind + front)
+    costs = objectives[:, 1]
+    assert select_by_rank(objectives, costs, 4).tolist() == [4, 5, 6, 7]
+    assert select_by_rank(objectives, costs, 99).tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
+    assert sorted(select_by_rank(objectives, costs, 2).tolist()) == [4, 7], "the ends of a rank that does not fit"
+    assert select_by_rank(objectives, costs, 1, keep=[1.0, 2.0, 8.0]).tolist() == [6], "the gap is filled"
+    assert select_by_rank(np.full((2, 2), np.nan), [1.0, 2.0], 1).shape == (1,)
+    assert select_by_rank(np.empty((0, 2)), [], 3).tolist() == []

@@ -125,7 +125,7 @@ def test_the_classifier_is_the_logistic_regression_on_the_features(
             return net(preprocess.normalise(split.stored(preprocess))).double().numpy()
 
     train, val = features(images), features(splits.val)
-    mean, std = train.mean(axis=0), train.std(axis=0) + 1e-6
+    mean, std = train.mean(axis=0), train.std() + 1e-6
     labels = images.labels.numpy()
     model = LogisticRegression(C=0.1, max_iter=100).fit((train - mean) / std, labels)
     for split in (train, val):
