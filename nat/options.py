@@ -70,7 +70,7 @@ def efforts() -> dict[str, Effort]:
             learning_rate=2e-3,
             calibration_images=256,
             validation_images=1000,
-            finetuning="5 epochs, 200-450 steps",
+            finetuning="8 epochs, 300-450 steps",
             finetuning_rate=1e-3,
             front=6,
         ),
