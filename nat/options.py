@@ -50,7 +50,7 @@ class Effort(BaseModel):
 
 
 def efforts() -> dict[str, Effort]:
-    """The three efforts; `paper` has NAT's published numbers, as far as they are known.
+    """The three efforts; `paper` has NAT's numbers as far as they are known, from its reimplementation in ENCAS.
 
     100 initial architectures, 30 iterations, an archive of 300, NSGA-III of 100 x 100, 5 epochs an iteration, batches
     of 96 and 2,000 images to recalibrate on: Lu et al., TPAMI 2021, and its reimplementation in ENCAS. There the
