@@ -8,7 +8,7 @@ from nat.archive import Archive
 from nat.bundle import load_bundle
 from nat.errors import BudgetError, RunError
 from nat.fronts import pareto_set, within
-from nat.pipeline import Transfer
+from nat.pipeline import reopened
 from nat.pretrained.store import load_supernet_file
 from nat.problem import SearchProblem, read_objectives
 from nat.progress import Progress
@@ -63,7 +63,7 @@ def pick(
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(ready, out)
     else:
-        job = Transfer(options, folder, progress)
+        job = reopened(folder, progress)
         supernet, _ = load_supernet_file(folder.supernet)
         job.supernet.load_state_dict(supernet.state_dict())
         job.write_subnet(architecture, out, finetune=finetune)

@@ -76,14 +76,24 @@ def resume(out: Path, progress: Progress | None = None) -> dict[str, Any]:
         RunError: there is no run, or its data have changed.
     """
     folder = RunFolder(out)
-    config = folder.read_config()
+    folder.read_config()
     if folder.front.is_file():
         return folder.read_front()
     folder.sweep()
-    job = Transfer(folder.read_options(), folder, progress or Silence())
-    if job.splits.fingerprint != config["data"]["fingerprint"]:
+    return reopened(folder, progress or Silence()).run()
+
+
+def reopened(folder: RunFolder, progress: Progress) -> "Transfer":
+    """The job of an existing run, as it was asked.
+
+    Raises:
+        RunError: there is no run, or its data have changed, so that its splits would be others.
+    """
+    claimed = folder.read_config()["data"].get("fingerprint")
+    job = Transfer(folder.read_options(), folder, progress)
+    if job.splits.fingerprint != claimed:
         raise RunError(f"the images of '{job.options.data}' are not those that the run started with. Start a new run.")
-    return job.run()
+    return job
 
 
 class Transfer:
