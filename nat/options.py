@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from nat.errors import InputError
 
 Model = TypeVar("Model", bound=BaseModel)
+Overrides = dict[str, bool | int | float | str]
 
 AMOUNT = re.compile(r"(?P<number>\d+\.?\d*) (?P<unit>step|epoch)s?(, *(?P<least>\d+)-(?P<most>\d+) steps)?")
 DEFAULT_SUPERNET = "tiny-small"
+UNUSABLE = "settings that cannot be used: "
 
 
 class Effort(BaseModel):
@@ -115,7 +117,7 @@ def steps_of(amount: str, steps_per_epoch: int) -> int:
     """Training steps of an amount: "300 steps", "5 epochs", or "5 epochs, 150-450 steps" (epochs, kept within steps).
 
     Raises:
-        InputError: the text is none of these.
+        InputError: the text is none of these, or its least is above its most.
     """
     match = AMOUNT.fullmatch(amount.strip())
     number = float(match["number"]) if match else 0.0
@@ -124,9 +126,12 @@ def steps_of(amount: str, steps_per_epoch: int) -> int:
             f"expected an amount of training ('300 steps', '5 epochs' or '5 epochs, 150-450 steps'), got '{amount}'."
         )
     steps = round(number * (steps_per_epoch if match["unit"] == "epoch" else 1))
-    if match["least"]:
-        steps = min(max(steps, int(match["least"])), int(match["most"]))
-    return steps
+    if not match["least"]:
+        return steps
+    least, most = int(match["least"]), int(match["most"])
+    if least > most:
+        raise InputError(f"expected the lesser number of steps first, as in '{most}-{least} steps', got '{amount}'.")
+    return min(max(steps, least), most)
 
 
 class TransferOptions(BaseModel):
@@ -142,29 +147,43 @@ class TransferOptions(BaseModel):
     max_params: int | None = Field(default=None, gt=0)
     resolutions: tuple[int, ...] | None = None
     effort: Literal["quick", "standard", "paper"] = "quick"
-    overrides: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    overrides: Overrides = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0, lt=2**31)
     device: str = "auto"
     threads: int | None = Field(default=None, ge=1)
     data_root: str | None = None
     skip_corrupt: bool = False
 
-    def amounts(self) -> Effort:
-        """The effort, with the overrides.
+    @field_validator("data", "supernet")
+    @classmethod
+    def _check_named(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError(f"expected a name or a path, got '{value}'")
+        return value
 
-        Raises:
-            InputError: an override is unknown or out of range; all such mistakes are named at once.
-        """
-        unknown = sorted(set(self.overrides) - set(Effort.model_fields))
-        listing = f"unknown setting {', '.join(unknown)}. There are: {', '.join(sorted(Effort.model_fields))}."
-        known = {name: value for name, value in self.overrides.items() if name in Effort.model_fields}
-        try:
-            effort = checked(Effort, {**efforts()[self.effort].model_dump(), **known})
-        except InputError as error:
-            raise InputError(f"{listing}\n{error}" if unknown else str(error)) from error
-        if unknown:
-            raise InputError(listing)
-        return effort
+    @field_validator("max_macs", "max_params", mode="before")
+    @classmethod
+    def _read_limit(cls, value: object) -> object:
+        return read_amount(value) if isinstance(value, str) else value
+
+    @field_validator("resolutions", mode="before")
+    @classmethod
+    def _read_resolutions(cls, value: object) -> object:
+        return read_sizes(value) if isinstance(value, str) else value
+
+    @field_validator("overrides")
+    @classmethod
+    def _check_overrides(cls, value: Overrides, others: ValidationInfo) -> Overrides:
+        _amounts(others.data.get("effort", "quick"), value)  # here, so that they are named with all other mistakes
+        return value
+
+    def amounts(self) -> Effort:
+        """How much work each part does: the effort, with the overrides."""
+        return _amounts(self.effort, self.overrides)
+
+
+def _amounts(effort: str, overrides: Overrides) -> Effort:
+    return checked(Effort, {**efforts()[effort].model_dump(), **overrides})
 
 
 def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -176,15 +195,18 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [_mistake(details) for details in error.errors()]
-        raise InputError("settings that cannot be used: " + "; ".join(lines) + ".") from error
+        lines = [_mistake(details, model) for details in error.errors()]
+        raise InputError(f"{UNUSABLE}{'; '.join(lines)}.") from error
 
 
-def _mistake(details: Any) -> str:
+def _mistake(details: Any, model: type[BaseModel]) -> str:
     """One of pydantic's findings in the words of the toolkit."""
     place = ".".join(str(part) for part in details["loc"])
-    message = details["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"{place}: {message}" + ("" if ", got " in message else f", got {details['input']!r}")
+    if details["type"] == "extra_forbidden":
+        return f"unknown setting {place} (there are {', '.join(sorted(model.model_fields))})"
+    message = details["msg"].removeprefix("Value error, ").removeprefix(UNUSABLE).rstrip(".")
+    own = details["type"] == "value_error"  # says what it got
+    return f"{place}: {message}" + ("" if own else f", got {details['input']!r}")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -224,3 +246,15 @@ def read_amount(text: str) -> int:
     if value <= 0:
         raise InputError(f"expected a number above 0 such as 30M or 500k, got '{text}'.")
     return value
+
+
+def read_sizes(text: str) -> list[int]:
+    """Whole numbers with commas between: "64,96,128".
+
+    Raises:
+        InputError: a word is no whole number.
+    """
+    try:
+        return [int(word) for word in text.split(",") if word.strip()]
+    except ValueError as error:
+        raise InputError(f"expected whole numbers such as 64,96,128, got '{text}'.") from error

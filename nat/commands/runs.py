@@ -7,7 +7,7 @@ import typer
 
 from nat.commands.console import ConsoleProgress, millions, percent, print_json, print_table
 from nat.errors import InputError, RunError
-from nat.options import TransferOptions, checked, read_amount, read_config
+from nat.options import TransferOptions, checked, read_amount, read_config, read_sizes
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
@@ -54,9 +54,9 @@ def transfer(
         "supernet": supernet,
         "searcher": searcher,
         "objectives": objectives,
-        "max_macs": None if max_macs is None else read_amount(max_macs),
-        "max_params": None if max_params is None else read_amount(max_params),
-        "resolutions": None if resolutions is None else _integers(resolutions),
+        "max_macs": max_macs,
+        "max_params": max_params,
+        "resolutions": resolutions,
         "effort": effort,
         "overrides": _overrides(set_) if set_ else None,
         "seed": seed,
@@ -170,11 +170,7 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _integers(text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.split(",") if word.strip()]
-    except ValueError as error:
-        raise InputError(f"expected --resolutions as whole numbers such as 64,96,128, got '{text}'.") from error
+_integers = read_sizes
 
 
 def _overrides(pairs: list[str]) -> dict[str, str]:

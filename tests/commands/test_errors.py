@@ -118,6 +118,11 @@ def test_unknown_data_set(refused: Refused) -> None:
     refused("digts", fragments=("'digts'", "Did you mean 'digits'?"))
 
 
+@pytest.mark.parametrize("words", [("",), ("digits", "--supernet", "")])
+def test_empty_names(refused: Refused, words: tuple[str, ...]) -> None:
+    refused(*words, fragments=("expected a name or a path, got ''",))
+
+
 def test_unknown_searcher(refused: Refused) -> None:
     refused("digits", "--searcher", "randm", fragments=("'randm'", "Did you mean 'random'?"))
 
@@ -171,7 +176,8 @@ def test_options_out_of_range(refused: Refused, option: str, value: str) -> None
 
 
 def test_all_bad_options_are_named_at_once(refused: Refused) -> None:
-    refused("digits", "--effort", "huge", "--seed=-1", "--threads=0", fragments=("effort", "seed", "threads"))
+    words = ["--effort", "huge", "--seed=-1", "--threads=0", "--max-macs=x", "--resolutions=y", "--set", "rouns=3"]
+    refused("digits", *words, fragments=("effort", "seed", "threads", "max_macs", "resolutions", "rouns"))
 
 
 def test_all_bad_amounts_are_named_at_once(refused: Refused) -> None:

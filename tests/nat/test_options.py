@@ -47,6 +47,12 @@ def test_amounts_of_training_that_are_none_are_refused(text: str) -> None:
         steps_of(text, 10)
 
 
+def test_bounds_of_steps_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(InputError, match="'300-480 steps', got '5 epochs, 480-300 steps'"):
+        steps_of("5 epochs, 480-300 steps", 10)
+    assert steps_of("5 epochs, 300-300 steps", 10) == 300
+
+
 def test_all_mistakes_are_named_at_once() -> None:
     values = efforts()["quick"].model_dump() | {
         "initial": 0,
@@ -74,6 +80,21 @@ def test_efforts_grow() -> None:
     assert quick.initial < standard.initial < paper.initial == 100
     assert quick.rounds < standard.rounds < paper.rounds == 30
     assert (paper.population, paper.generations, paper.batch, paper.calibration_images) == (100, 100, 96, 2000)
+
+
+def test_mistakes_in_settings_and_overrides_are_named_together() -> None:
+    values = {"data": " ", "seed": -1, "max_macs": "many", "sed": 1, "overrides": {"rouns": 3, "front": 0}}
+    with pytest.raises(InputError) as error:
+        checked(TransferOptions, values)
+    for fragment in ("data", "seed", "-1", "30M", "'many'", "sed", "rouns", "rounds", "front", "got 0"):
+        assert fragment in str(error.value)
+    assert str(error.value).count("settings that cannot be used") == 1
+
+
+def test_limits_and_sizes_are_read_as_the_command_takes_them(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('data = "digits"\nmax_macs = "15M"\nmax_params = "500k"\nresolutions = "24,32"\n')
+    options = checked(TransferOptions, read_config(tmp_path / "a.toml"))
+    assert (options.max_macs, options.max_params, options.resolutions) == (15_000_000, 500_000, (24, 32))
 
 
 def test_config_files_in_both_languages(tmp_path: Path) -> None:
