@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nat.supernet.layers import SqueezeExcite, activation, batch_norm, depthwise, pointwise
+from nat.supernet.layers import BatchNorm, SqueezeExcite, activation, depthwise, pointwise
 from nat.supernet.space import Slot, squeeze_channels
 
 
@@ -61,24 +61,16 @@ class ElasticDepthwise(nn.Module):
 
 
 class ElasticBatchNorm(nn.Module):
-    """Batch norm of the first channels.
-
-    In training mode the running statistics of the slice are updated, by whichever subnet runs: they fit no subnet in
-    particular, and every subnet is recalibrated before it is judged (`nat.supernet.calibration`).
-    """
+    """Puts a batch norm under the name `bn`, where OFA's checkpoints have it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.bn = batch_norm(channels)
+        self.bn = BatchNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises (n, c, h, w)."""
-        bn, c = self.bn, x.shape[1]
-        assert bn.running_mean is not None and bn.running_var is not None and bn.num_batches_tracked is not None
-        if self.training:
-            bn.num_batches_tracked.add_(1)
-        mean, var, momentum = bn.running_mean[:c], bn.running_var[:c], bn.momentum or 0.0
-        return F.batch_norm(x, mean, var, bn.weight[:c], bn.bias[:c], self.training, momentum, bn.eps)
+        """Normalises (n, c, h, w) by the first channels' statistics."""
+        normalised: Tensor = self.bn(x)
+        return normalised
 
 
 class ElasticSqueezeExcite(SqueezeExcite):

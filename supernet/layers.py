@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nat.supernet.distributed import Group, normalised_together
+
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 DENSE_POSITIONS = 16  # maps of at most 4 x 4
@@ -18,9 +20,42 @@ def activation(name: str) -> nn.Module:
     return {"relu": nn.ReLU, "h_swish": nn.Hardswish}[name](inplace=True)
 
 
-def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm with the constants of OFA and NAT."""
-    return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM)
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm with the constants of OFA and NAT, of the first channels if the input has fewer.
+
+    In training mode the running statistics of a slice are updated by whichever subnet runs: they fit no subnet in
+    particular, and every subnet is recalibrated before it is judged (`nat.supernet.calibration`).
+
+    Attributes:
+        group: the processes that train together and whose batches are normalised as one; None for this one alone.
+    """
+
+    group: Group | None = None
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises (n, c, h, w)."""
+        c = input.shape[1]
+        if c == self.num_features and (self.group is None or not self.training):
+            return super().forward(input)
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None
+        mean, var, weight, bias = self.running_mean[:c], self.running_var[:c], self.weight[:c], self.bias[:c]
+        momentum = self.momentum or 0.0
+        if self.training:
+            self.num_batches_tracked.add_(1)
+            if self.group is not None:
+                return normalised_together(input, mean, var, weight, bias, momentum, self.eps, self.group)
+        return F.batch_norm(input, mean, var, weight, bias, self.training, momentum, self.eps)
+
+
+def train_together(network: nn.Module, group: Group) -> None:
+    """Makes every batch norm of a network normalise the batches of all processes of a group as one."""
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.group = group
 
 
 def cropped_kernel(weight: Tensor, height: int, width: int) -> Tensor:
@@ -140,7 +175,7 @@ class ConvNorm(nn.Sequential):
         make = convolution(fast and (depthwise or kernel == 1))
         groups = out_channels if depthwise else 1
         conv = make(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
-        children: list[tuple[str, nn.Module]] = [("conv", conv), ("bn", batch_norm(out_channels))]
+        children: list[tuple[str, nn.Module]] = [("conv", conv), ("bn", BatchNorm(out_channels))]
         if act is not None:
             children.append(("act", activation(act)))
         super().__init__(OrderedDict(children))

@@ -15,6 +15,7 @@ from torch import Tensor, autograd, nn
 from torch.nn import functional as F
 
 from nat.supernet.architecture import Architecture
+from nat.supernet.distributed import Group, average_gradients
 from nat.supernet.supernet import Supernet
 
 
@@ -50,6 +51,7 @@ class WeightTrainer:
         optimizer: name of a timm optimiser.
         weight_decay: of convolutions and linear layers; batch norm and biases have none.
         clip_norm: gradients are scaled down to this norm at most.
+        group: processes that train together, each on a part of every batch; their gradients are averaged.
     """
 
     def __init__(
@@ -60,10 +62,12 @@ class WeightTrainer:
         optimizer: str = "adamw",
         weight_decay: float = 0.02,
         clip_norm: float = 5.0,
+        group: Group | None = None,
     ) -> None:
         self.network = network
         self.schedule = schedule
         self.clip_norm = clip_norm
+        self.group = group
         self.step_count = 0
         self.optimizer = create_optimizer_v2(
             network, opt=optimizer, lr=schedule.peak, weight_decay=weight_decay, fused=True
@@ -73,6 +77,8 @@ class WeightTrainer:
         """Takes one step with the gradients that have been accumulated, and clears them."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step_count)
+        if self.group is not None:
+            average_gradients(self.network, self.group)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

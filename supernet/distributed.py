@@ -1,0 +1,90 @@
+"""Training by several processes as if by one: sums over processes, and batch norm over the whole batch.
+
+Each process holds the same weights and a part of each batch, of equal size. With batch norm over all parts and gradients
+averaged, the update is the one that a single process makes of the whole batch (to rounding), for any architecture.
+
+torch's `DistributedDataParallel` is made for networks that use all of their weights in every step, and its
+`SyncBatchNorm` for GPUs and for whole layers; here each step uses other slices of the layers, on any device.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.autograd import Function
+
+Group = dist.ProcessGroup
+
+
+class _Sum(Function):
+    """Sum over processes; its gradient is the sum of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
+        ctx.group = group
+        total = x.contiguous().clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total, group=ctx.group)
+        return total, None
+
+
+def summed(x: Tensor, group: Group) -> Tensor:
+    """Sum of a tensor over the processes of a group; differentiable."""
+    total: Tensor = _Sum.apply(x, group)  # type: ignore[no-untyped-call]
+    return total
+
+
+def normalised_together(
+    x: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    momentum: float,
+    eps: float,
+    group: Group,
+) -> Tensor:
+    """`F.batch_norm` in training mode, over the batches of all processes; updates the running statistics.
+
+    Args:
+        x: this process's part, shape (n, c, h, w); the same shape in every process.
+        running_mean: shape (c,), updated in place; as is `running_var`.
+        running_var: shape (c,).
+        weight: shape (c,).
+        bias: shape (c,).
+        momentum: share of the new statistics.
+        eps: added to the variance.
+        group: the processes.
+    """
+    parts = dist.get_world_size(group)
+    wide = x.float()  # under autocast, the few digits of bfloat16 are not enough for statistics
+    mean = summed(wide.mean((0, 2, 3)), group) / parts
+    centred = wide - mean[:, None, None]
+    variance = summed(centred.square().mean((0, 2, 3)), group) / parts
+    with torch.no_grad():
+        count = parts * x.numel() // x.shape[1]
+        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        running_var.lerp_(variance.to(running_var.dtype) * (count / max(1, count - 1)), momentum)
+    scale = weight * torch.rsqrt(variance + eps)
+    return (centred * scale[:, None, None] + bias[:, None, None]).to(x.dtype)
+
+
+def average_gradients(network: nn.Module, group: Group) -> None:
+    """Replaces the gradients by their averages over the processes, in one message.
+
+    Parameters without a gradient must be the same ones in every process.
+    """
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    if not gradients:
+        return
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    dist.all_reduce(flat, group=group)
+    flat /= dist.get_world_size(group)
+    for gradient, average in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(average.view_as(gradient))
