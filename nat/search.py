@@ -144,7 +144,7 @@ class Search:
         self.log("adapt", time.perf_counter() - started, {"round": round, "steps": granted})
 
     def _evaluate(self, round: int, pool: Sequence[Architecture]) -> None:
-        done = {evaluation.architecture for evaluation in self.archive.evaluations() if evaluation.round == round}
+        done = self._done(round)
         waiting = [architecture for architecture in pool if architecture not in done]
         with self.progress.task(f"round {round}/{self.plan.rounds}  evaluating subnets", len(waiting)) as task:
             for architecture in waiting:
@@ -155,7 +155,16 @@ class Search:
                 task.advance()
         if not self.archive.at_version(round):
             failures = self.archive.failures()
-            raise TransferError(f"none of {len(pool)} subnets could be evaluated; the last one: {failures[-1].error}.")
+            raise TransferError(
+                f"none of {len(pool)} subnets could be evaluated; the last one: {failures[-1].error}. "
+                "If the cause has gone, resume tries all again; else start a new run with other settings."
+            )
+
+    def _done(self, round: int) -> set[Architecture]:
+        """What a round need not evaluate any more: also its failures, unless all failed, which a retry may mend."""
+        if not self.archive.at_version(round):
+            return set()
+        return {evaluation.architecture for evaluation in self.archive.evaluations() if evaluation.round == round}
 
     def _measure(self, architecture: Architecture, round: int) -> Evaluation:
         """Evaluates one architecture; whatever goes wrong with it is recorded, and the search goes on."""

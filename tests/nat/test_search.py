@@ -153,6 +153,22 @@ def test_a_search_without_any_result_says_why(make_search: MakeSearch) -> None:
     assert len(search.archive.failures()) == 6
 
 
+def test_a_round_that_failed_whole_is_tried_again(make_search: MakeSearch, problem: SearchProblem) -> None:
+    class Broken(Evaluator):
+        def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
+            raise MemoryError("no room")
+
+    search = make_search(UNTRAINED, Broken())
+    with pytest.raises(TransferError, match="resume tries all again"):
+        search.run()
+    search.archive.close()
+    again = make_search(UNTRAINED, Evaluator([problem.space.smallest()]))
+    again.run()
+    whole = make_search(UNTRAINED, Evaluator([problem.space.smallest()]), name="whole")
+    whole.run()
+    assert rows(again)[6:] == rows(whole)
+
+
 def test_mistakes_in_the_code_are_not_taken_for_bad_nets(make_search: MakeSearch, problem: SearchProblem) -> None:
     search = make_search(UNTRAINED, Evaluator([problem.space.smallest()], AttributeError("a typo")))
     with pytest.raises(AttributeError):
