@@ -65,22 +65,24 @@ def transfer(options: TransferOptions, out: Path, progress: Progress | None = No
     folder = RunFolder(out)
     folder.check_free()
     job = Transfer(with_absolute_paths(options), folder, progress or Silence())
-    folder.create(job.config())
-    return job.run()
+    with folder.locked():
+        folder.create(job.config())
+        return job.run()
 
 
 def resume(out: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Goes on with a run to the same result as if it had not been interrupted; a finished one returns at once.
 
     Raises:
-        RunError: there is no run, or its data have changed.
+        RunError: there is no run, its data have changed, or another process is at work in it.
     """
     folder = RunFolder(out)
     folder.read_config()
     if folder.front.is_file():
         return folder.read_front()
-    folder.sweep()
-    return reopened(folder, progress or Silence()).run()
+    with folder.locked():
+        folder.sweep()
+        return reopened(folder, progress or Silence()).run()
 
 
 def reopened(folder: RunFolder, progress: Progress) -> "Transfer":

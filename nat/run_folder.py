@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nat.errors import InputError, RunError
 from nat.files import read_json, write_json
@@ -17,6 +20,43 @@ def draft(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".draft")
 
 
+def check_new(path: Path) -> None:
+    """Raises `RunError` if a path is there already or no folder can be made at it; makes nothing."""
+    try:
+        if path.exists():
+            raise RunError(f"expected --out to be a new folder; '{path}' is there already. Name another.")
+        _check_writable(path)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _check_writable(path: Path) -> None:
+    above = path.absolute()
+    while not above.exists():
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise RunError(f"cannot write in '{above}', where --out should go. Name another --out.")
+
+
+def _unusable(path: Path, error: OSError) -> RunError:
+    return RunError(f"cannot use '{path}' as --out: {error.strerror or error}. Name another --out.")
+
+
+def _take_lock(file: IO[str]) -> bool:
+    """Whether no other process has the lock; True also where there are no locks (Windows, some network drives)."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 class RunFolder:
     """Paths of a run.
 
@@ -26,6 +66,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser()
+        self.lock = self.path / ".lock"
         self.config = self.path / "config.json"
         self.archive = self.path / "archive.sqlite"
         self.events = self.path / "events.jsonl"
@@ -41,34 +82,63 @@ class RunFolder:
         try:
             self._check_free()
         except OSError as error:
-            reason = error.strerror or error
-            raise RunError(f"cannot use '{self.path}' as --out: {reason}. Name another --out.") from error
+            raise _unusable(self.path, error) from error
 
     def _check_free(self) -> None:
+        self._check_no_run()
+        if self.path.exists() and (not self.path.is_dir() or any(map(self._foreign, self.path.iterdir()))):
+            raise RunError(f"expected --out to be a new or empty folder; '{self.path}' is in use. Name another.")
+        _check_writable(self.path)
+
+    def _check_no_run(self) -> None:
         if self.config.exists():
             raise RunError(
                 f"'{self.path}' already holds a run: go on with 'nat resume {self.path}', or name another --out."
             )
-        if self.path.exists() and (not self.path.is_dir() or any(not draft(path) for path in self.path.iterdir())):
-            raise RunError(f"expected --out to be a new or empty folder; '{self.path}' is in use. Name another.")
-        above = self.path.absolute()
-        while not above.exists():
-            above = above.parent
-        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-            raise RunError(f"cannot write in '{above}', where --out should go. Name another --out.")
+
+    def _foreign(self, path: Path) -> bool:
+        """Whether an entry of the folder is neither the lock nor a draft, which a run that was killed leaves."""
+        return path != self.lock and not draft(path)
 
     def create(self, config: Mapping[str, Any]) -> None:
-        """Makes the folder with its config.json."""
+        """Makes the folder with its config.json; one that another process has made since `check_free` is refused."""
+        self._make()
+        self._check_no_run()
+        write_json(self.config, config)
+
+    def _make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"cannot make '{self.path}': {error.strerror or error}. Name another --out.") from error
-        write_json(self.config, config)
+            raise _unusable(self.path, error) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from working in the folder, which is made if need be.
+
+        The file stays, as removing it would let two in; the lock on it ends with the process, however that ends.
+
+        Raises:
+            RunError: another process is at work here.
+        """
+        self._make()
+        try:
+            file = self.lock.open("a")
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        with file:
+            if not _take_lock(file):
+                raise RunError(f"another process is at work in '{self.path}'. Wait for its end, or stop it first.")
+            yield
 
     def sweep(self) -> None:
-        """Removes the drafts of files that a kill left unfinished."""
-        for path in self.path.glob(".*.draft"):
-            path.unlink()
+        """Removes the drafts of files and of bundles that a kill left unfinished."""
+        for place in (self.path, self.subnets, self.controls):
+            for path in place.glob(".*.draft"):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.json.
