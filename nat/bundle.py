@@ -5,7 +5,8 @@ logits = model(images)
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,7 @@ def save_bundle(
         labels: class names.
         metrics: what was measured, and on which data.
     """
-    if path.exists():
-        raise RunError(f"'{path}' is there already. Name another folder.")
-    draft = path.with_name(f".{path.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.mkdir(parents=True)
+    with _whole_folder(path) as draft:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in subnet.state_dict().items()}
         save_file(state, draft / "model.safetensors")
         write_json(draft / "architecture.json", subnet.architecture.to_json())
@@ -71,6 +67,24 @@ def save_bundle(
         write_json(draft / "labels.json", list(labels))
         write_json(draft / "metrics.json", dict(metrics))
         write_text(draft / "README.md", model_card(subnet, preprocess, labels, metrics))
+
+
+def copy_bundle(path: Path, out: Path) -> None:
+    """Copies a bundle to a folder that must not exist; the copy appears whole."""
+    with _whole_folder(out) as draft:
+        shutil.copytree(path, draft, dirs_exist_ok=True)
+
+
+@contextmanager
+def _whole_folder(path: Path) -> Iterator[Path]:
+    """Gives a draft folder beside and renames it to `path` at the end, or removes it after an error."""
+    if path.exists():
+        raise RunError(f"'{path}' is there already. Name another folder.")
+    draft = path.with_name(f".{path.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(parents=True)
+        yield draft
         draft.rename(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot write '{path}': {error}. Free space or name another place.") from error

@@ -1,18 +1,17 @@
 """Taking one subnet for a budget out of a finished run."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from nat.archive import Archive
-from nat.bundle import load_bundle
-from nat.errors import BudgetError, RunError
+from nat.bundle import copy_bundle, load_bundle
+from nat.errors import BudgetError
 from nat.fronts import pareto_set, within
 from nat.pipeline import reopened
 from nat.pretrained.store import load_supernet_file
 from nat.problem import SearchProblem, read_objectives
 from nat.progress import Progress
-from nat.run_folder import RunFolder
+from nat.run_folder import RunFolder, check_new
 from nat.supernet.costs import CostTable
 from nat.supernet.space import MobileNetV3Space
 
@@ -38,12 +37,12 @@ def pick(
 
     Raises:
         BudgetError: no subnet of the front keeps the limits.
-        RunError: the run is not finished, or `out` is there already.
+        RunError: the run is not finished, or `out` is there already or cannot be made.
     """
     folder = RunFolder(run)
     folder.read_front()
-    if out.exists():
-        raise RunError(f"expected a new folder for the subnet; '{out}' is there already. Name another.")
+    out = out.expanduser()
+    check_new(out)  # before any work
     config = folder.read_config()
     options = folder.read_options()
     space = MobileNetV3Space.from_json(config["space"])
@@ -60,8 +59,7 @@ def pick(
     architecture = eligible[0].architecture
     ready = folder.subnets / architecture.id
     if ready.is_dir():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(ready, out)
+        copy_bundle(ready, out)
     else:
         job = reopened(folder, progress)
         supernet, _ = load_supernet_file(folder.supernet)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -251,6 +252,32 @@ def test_pick_leaves_an_existing_folder_alone(run: Path, command: Command, tmp_p
     outcome = command("pick", run, "-o", tmp_path)
     assert outcome.code == 2
     assert contents(tmp_path) == {"mine.txt": hashlib.sha256(b"mine").hexdigest()}
+
+
+def test_pick_leaves_nothing_half_written(
+    run: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(source: Path, target: Path, **_: object) -> None:
+        (target / "README.md").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copytree", break_off)
+    outcome = command("pick", run, "-o", tmp_path / "picked")
+    assert outcome.code == 2 and "No space left on device" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_pick_refuses_a_bad_place_before_any_work(
+    run: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out, reason in ((tmp_path / "file" / "sub", "cannot write in"), (tmp_path / ("x" * 5000), "too long")):
+        outcome = command("pick", run, "-o", out)
+        assert outcome.code == 2 and reason in outcome.err and len(outcome.err.splitlines()) == 1
+    monkeypatch.setattr("os.access", lambda path, mode, **_: not mode & os.W_OK)
+    monkeypatch.setattr("nat.picking.Archive", None)  # nothing is read
+    outcome = command("pick", run, "--finetune", "-o", tmp_path / "picked")
+    assert outcome.code == 2 and "cannot write in" in outcome.err
 
 
 @pytest.mark.parametrize("finetune", [False, True])
