@@ -67,7 +67,10 @@ def _is_name(data: str) -> bool:
     looks_like_path = data.startswith((".", "~")) or any(sep in data for sep in {"/", os.sep})
     if looks_like_path:
         return False
-    return _is_known(data) or not data or not Path(data).exists()
+    try:
+        return _is_known(data) or not data or not Path(data).exists()
+    except OSError:  # a path that cannot be looked at; reading it says why
+        return False
 
 
 def _is_known(name: str) -> bool:

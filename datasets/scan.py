@@ -49,14 +49,20 @@ def scan_folder(folder: Path) -> Scan:
         InputError: the folder is missing, unreadable or laid out in another way; has no images or one class only;
             a class is empty; val or test have a class that train lacks.
     """
-    _check_folder(folder)
     try:
-        roots = _split_roots(folder)
-        listings = {split: _list_classes(root) for split, root in roots.items()}
-        # beside the split folders there can be loose files
-        loose = 0 if set(roots.values()) == {folder} else sum(not _is_shown_folder(p) for p in folder.iterdir())
+        return _scan(folder)
     except OSError as error:
-        raise InputError(f"cannot read the folder {folder}: {error}") from error
+        raise InputError(
+            f"cannot read {error.filename or folder}: {error.strerror or error}; expected {LAYOUT}, open to this user."
+        ) from error
+
+
+def _scan(folder: Path) -> Scan:
+    _check_folder(folder)
+    roots = _split_roots(folder)
+    listings = {split: _list_classes(root) for split, root in roots.items()}
+    # beside the split folders there can be loose files
+    loose = 0 if set(roots.values()) == {folder} else sum(not _is_shown_folder(p) for p in folder.iterdir())
     ignored = loose + sum(listing.ignored for listing in listings.values())
     classes = _check_classes(folder, roots, {split: listing.by_class for split, listing in listings.items()}, ignored)
     labels = {name: label for label, name in enumerate(classes)}

@@ -146,7 +146,13 @@ class RunFolder:
         Raises:
             RunError: the folder holds no run.
         """
-        if not self.config.is_file():
+        try:
+            there = self.config.is_file()
+        except OSError as error:
+            raise RunError(
+                f"cannot read '{self.path}': {error.strerror or error}. Name the folder of a run."
+            ) from error
+        if not there:
             raise RunError(f"expected the folder of a run at '{self.path}' (with a config.json); there is none.")
         data = read_json(self.config)
         parts = ("options", "space", "data")

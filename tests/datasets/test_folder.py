@@ -107,6 +107,30 @@ def test_missing_folders_and_files(tmp_path: Path) -> None:
         load_dataset(tmp_path / "x.zip")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "./" + "x" * 5000])
+def test_a_name_that_is_too_long(name: str) -> None:
+    for data in (name, Path(name)):
+        with pytest.raises(InputError, match=r"cannot read x+: File name too long"):
+            load_dataset(data)
+
+
+@pytest.mark.parametrize(("method", "closed"), [("is_dir", "data"), ("is_dir", "b"), ("iterdir", "b")])
+def test_closed_folders_are_named(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, method: str, closed: str
+) -> None:
+    folder = make_folder({"a": 3, "b": 3})
+    look = getattr(Path, method)
+
+    def refusing(path: Path) -> object:
+        if path.name == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(Path, method, refusing)
+    with pytest.raises(InputError, match=rf"cannot read {folder.parent}/.*{closed}: Permission denied"):
+        load_dataset(folder)
+
+
 @pytest.mark.parametrize(
     ("counts", "message"),
     [

@@ -52,6 +52,8 @@ def test_a_place_for_a_new_folder_is_checked_early(tmp_path: Path, monkeypatch: 
         check_new(tmp_path)
     with pytest.raises(RunError, match="File name too long"):
         check_new(tmp_path / ("x" * 5000))
+    with pytest.raises(RunError, match="File name too long"):
+        RunFolder(tmp_path / ("x" * 5000)).read_config()
     monkeypatch.setattr("os.access", lambda path, mode, **_: not mode & os.W_OK)
     with pytest.raises(RunError, match="cannot write in"):
         check_new(tmp_path / "deep" / "new")
