@@ -48,7 +48,7 @@ class _Predicted(Problem):  # type: ignore[misc]
 
 
 class _SpaceCrossover(Crossover):  # type: ignore[misc]
-    """Two children of two parents, each gene from either, the other child getting the other parent's."""
+    """Two children of two parents, drawn independently: each gene of each child is from either parent."""
 
     def __init__(self, space: MobileNetV3Space) -> None:
         super().__init__(2, 2, prob=0.9)
