@@ -23,10 +23,11 @@ from nat.progress import Task
 
 class _BarTask:
     def __init__(self, bars: RichBars, title: str, total: int) -> None:
-        self._bars, self._id = bars, bars.add_task(title, total=total)
+        self._bars, self._id, self._note = bars, bars.add_task(title, total=total, note=""), ""
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        self._bars.update(self._id, advance=amount)
+        self._note = note or self._note
+        self._bars.update(self._id, advance=amount, note=self._note)
 
 
 class _LineTask:
@@ -34,15 +35,15 @@ class _LineTask:
 
     def __init__(self, console: Console, title: str, total: int) -> None:
         self._console, self._title, self._total = console, title, total
-        self._started = time.monotonic()
+        self._started, self._note = time.monotonic(), ""
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        pass
+        self._note = note or self._note
 
     def finish(self) -> None:
-        self._console.print(
-            f"{self._title}: {self._total} in {time.monotonic() - self._started:.0f} s", highlight=False
-        )
+        seconds = time.monotonic() - self._started
+        note = self._note and f", {self._note}"
+        self._console.print(f"{self._title}: {self._total} in {seconds:.0f} s{note}", highlight=False)
 
 
 class ConsoleProgress:
@@ -67,6 +68,7 @@ class ConsoleProgress:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with RichBars(*columns, console=self.console) as bars:
             yield _BarTask(bars, title, total)
