@@ -302,6 +302,7 @@ class Transfer:
             total = len(archive)
         reference = self.problem.reference_point()
         rows = [row(evaluation, tuned[evaluation.architecture].metrics) for evaluation in front]
+        limits = {"macs": self.options.max_macs, "params": self.options.max_params}
         control_rows = [control_row(name, bundle.metrics) for name, bundle in controls.items()]
         report = {
             "schema": SCHEMA,
@@ -314,10 +315,10 @@ class Transfer:
             "seconds": round(self.folder.seconds_logged(), 1),
             "hypervolume": front_hypervolume(self.problem, evaluations),
             "reference_point": dict(zip(self.problem.objectives, reference.tolist(), strict=True)),
-            "limits": {"macs": self.options.max_macs, "params": self.options.max_params},
+            "limits": limits,
             "front": rows,
             "controls": control_rows,
-            "verdict": verdict(rows, control_rows),
+            "verdict": verdict(rows, control_rows, limits),
         }
         searched = [(e.objectives["macs"], 1.0 - e.objectives["top1_error"]) for e in evaluations]
         plot_front(report, searched, self.folder.picture)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -75,19 +77,29 @@ def test_rows_say_whether_a_net_was_finetuned(ladder) -> None:
     }  # fmt: skip
 
 
-def test_verdict_names_the_cheapest_net_that_is_as_good_or_the_nearest() -> None:
-    def net(id: str, macs: int, top1: float) -> dict[str, object]:
-        return {"id": id, "macs": macs, "test_top1": top1}
+def test_verdict_names_the_cheapest_net_that_is_as_good_on_validation_or_the_nearest() -> None:
+    """Test accuracies are told, and choose nothing: by them, the cheap net would be the rival, and the best."""
 
-    front = [net("cheap", 10, 0.5), net("middle", 50, 0.8), net("dear", 90, 0.9)]
-    controls = [
-        {"name": "largest subnet", "macs": 100, "test_top1": 0.8},
-        {"name": "other", "macs": 60, "test_top1": 0.95},
-    ]
-    first, second = verdict(front, controls)
-    assert "middle" in first and "0.50x" in first and "largest subnet" in first
-    assert "dear" in second and "1.50x" in second and "no net" in second
-    assert verdict(front, []) == []
+    def net(name: str, macs: int, val: float, test: float) -> dict[str, Any]:
+        return {"id": name, "name": name, "macs": macs, "params": 7, "finetuned_val_top1": val, "test_top1": test}
+
+    front = [net("cheap", 10, 0.5, 0.97), net("middle", 50, 0.8, 0.71), net("dear", 90, 0.9, 0.72)]
+    controls = [net("largest subnet", 100, 0.8, 0.78), net("other", 60, 0.95, 0.96)]
+    first, second = verdict(front, controls, {"macs": None, "params": None})
+    assert first.startswith("middle reaches the largest subnet on validation") and "0.50x" in first
+    assert "0.7100 against 0.7800 on test" in first
+    assert "no net reaches the other on validation" in second and "dear" in second and "1.50x" in second
+    assert verdict(front, [], {}) == []
+
+
+def test_verdict_says_which_control_is_over_the_budget(ladder) -> None:
+    metrics = {"id": "x", "macs": 80, "params": 5, "resolution": 24, "val": {"top1": 0.9}, "test": {"top1": 0.8}}
+    front = [row(ladder[0], metrics)]
+    controls = [control_row("largest subnet", metrics), control_row("smallest subnet", {**metrics, "macs": 10})]
+    *_, last = verdict(front, controls, {"macs": 40, "params": None})
+    assert "largest subnet is over the budget" in last
+    assert len(verdict(front, controls, {"macs": 80, "params": 5})) == 2
+    assert len(verdict(front, controls, {"macs": 40, "params": 4})) == 4
 
 
 def test_best_takes_front_after_front(problem: SearchProblem, ladder) -> None:
