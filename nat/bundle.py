@@ -5,13 +5,14 @@ logits = model(images)
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
@@ -23,9 +24,46 @@ from nat.files import read_json, write_json, write_text
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import costs_of, space_around
 from nat.supernet.evaluation import predict, top1_accuracy
+from nat.supernet.space import MobileNetV3Space
 from nat.supernet.subnet import Subnet
 
+Content = TypeVar("Content")
 Metrics = dict[str, Any]
+
+_LABELS = TypeAdapter(Annotated[tuple[str, ...], Field(min_length=1)])
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Measured(_Strict):
+    images: int
+    top1: float
+    top5: float
+    loss: float
+
+
+class _Data(_Strict):
+    source: str
+    data_root: str | None
+    seed: int
+    skip_corrupt: bool
+    fingerprint: str
+
+
+class _Metrics(_Strict):
+    """What is read of metrics.json, which may hold more."""
+
+    id: str
+    macs: int
+    params: int
+    resolution: int
+    finetuned: bool
+    val: _Measured
+    test: _Measured
+    data: _Data
+    threads: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True)
@@ -99,11 +137,12 @@ def load_bundle(path: Path | str) -> Bundle:
         CheckpointError: a file is missing or damaged, or the files do not belong together.
     """
     path = Path(path).expanduser()
-    if not (path / "architecture.json").is_file():
-        raise CheckpointError(f"expected a subnet's folder at '{path}' (with architecture.json and model.safetensors).")
-    architecture = Architecture.from_json(read_json(path / "architecture.json"))
-    labels = tuple(str(label) for label in read_json(path / "labels.json"))
-    model = Subnet(space_around(architecture), architecture, len(labels))
+    _check_there(path)
+    architecture, space = _read(path / "architecture.json", _in_its_space)
+    labels = _read(path / "labels.json", _LABELS.validate_python)
+    preprocess = _read(path / "preprocess.json", Preprocess.from_json)
+    metrics = _read(path / "metrics.json", _checked_metrics)
+    model = Subnet(space, architecture, len(labels))
     try:
         model.load_state_dict(load_file(path / "model.safetensors"))
     except (SafetensorError, OSError, RuntimeError) as error:
@@ -111,8 +150,42 @@ def load_bundle(path: Path | str) -> Bundle:
         raise CheckpointError(
             f"'{path}/model.safetensors' is damaged or of another architecture ({reason})."
         ) from error
-    preprocess = Preprocess.from_json(read_json(path / "preprocess.json"))
-    return Bundle(path, model.eval(), preprocess, labels, read_json(path / "metrics.json"))
+    return Bundle(path, model.eval(), preprocess, labels, metrics)
+
+
+def _check_there(path: Path) -> None:
+    try:
+        there = (path / "architecture.json").is_file()
+    except OSError as error:
+        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}. Name a subnet's folder.") from error
+    if not there:
+        raise CheckpointError(f"expected a subnet's folder at '{path}' (with architecture.json and model.safetensors).")
+
+
+def _read(path: Path, take: Callable[[Any], Content]) -> Content:
+    """What `take` makes of a JSON file of a bundle."""
+    try:
+        return take(read_json(path))
+    except (ValueError, TypeError, AttributeError) as error:  # the toolkit's and pydantic's are ValueErrors
+        reason = _first(error) if isinstance(error, ValidationError) else error
+        raise CheckpointError(
+            f"'{path}' is not as a bundle has it: {reason}. Take the bundle again from its run, or from a copy."
+        ) from error
+
+
+def _in_its_space(data: Any) -> tuple[Architecture, MobileNetV3Space]:
+    architecture = Architecture.from_json(data)
+    return architecture, space_around(architecture)
+
+
+def _checked_metrics(data: Any) -> Metrics:
+    _Metrics.model_validate(data)
+    return dict(data)
+
+
+def _first(error: ValidationError) -> str:
+    details = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, details["loc"])), details["msg"]]))
 
 
 def load_subnet(path: Path | str) -> Subnet:
@@ -162,7 +235,7 @@ toolkit.
 | input | {a.resolution} x {a.resolution} RGB |
 | multiply-adds | {macs:,} |
 | parameters | {params:,} |
-| data | {data["source"]} (fingerprint {data["fingerprint"][:12]}) |
+| data | {data["name"]} (fingerprint {data["fingerprint"][:12]}) |
 | validation top-1 | {val["top1"]:.4f} ({val["images"]} images) |
 | test top-1 | {test["top1"]:.4f} ({test["images"]} images) |
 | supernet | {metrics["supernet"]} |

@@ -255,7 +255,7 @@ class Transfer:
             "params": params,
             "resolution": architecture.resolution,
             "finetuned": finetuned,
-            "supernet": self.options.supernet,
+            "supernet": Path(self.options.supernet).name,  # of a file, not where it lies
             "val": measure(plain, preprocess, self.splits.val),
             "test": measure(plain, preprocess, self.splits.test),
             "threads": torch.get_num_threads(),
@@ -265,6 +265,7 @@ class Transfer:
 
     def _data(self) -> dict[str, Any]:
         return {
+            "name": self.splits.card.name,
             "source": self.options.data,
             "data_root": self.options.data_root,
             "seed": self.options.seed,
@@ -285,7 +286,7 @@ class Transfer:
             num_classes=self.splits.num_classes,
             mean=self.card.mean,
             std=self.card.std,
-            trained_on=f"{self.card.trained_on}; then {self.options.data}",
+            trained_on=f"{self.card.trained_on}; then {self.splits.card.name}",
             licence=self.card.licence,
         )
 

@@ -256,6 +256,8 @@ def test_a_run_started_with_relative_paths_goes_on_anywhere(
     assert outcome.code == 0, outcome.err
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "here" / "run"
+    for path in (*out.glob("*/*/README.md"), out / "supernet.json"):
+        assert "images" in path.read_text() and str(tmp_path) not in path.read_text(), "cards tell no paths"
     assert command("evaluate", next((out / "subnets").iterdir())).code == 0
     (out / "front.json").unlink()
     shutil.rmtree(out / "subnets")
