@@ -80,6 +80,7 @@ def resume(out: Path, progress: Progress | None = None) -> dict[str, Any]:
     folder.read_config()
     if folder.front.is_file():
         return folder.read_front()
+    folder.read_options()  # before the lock, which makes a file
     with folder.locked():
         folder.sweep()
         return reopened(folder, progress or Silence()).run()
@@ -108,9 +109,7 @@ class Transfer:
         objectives = read_objectives(options.objectives)
         self.device = torch_device(options.device)
         supernet, self.card = load_supernet(options.supernet, seed=options.seed)
-        with progress.task("reading images", 1) as task:
-            self.splits = read_splits(options)
-            task.advance()
+        self.splits = read_splits(options, progress)
         if skipped := self.splits.skipped:
             progress.say(f"skipped {len(skipped)} corrupt images, such as {skipped[0]}")
         space = transfer_space(self.card.space, options, self.splits)

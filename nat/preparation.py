@@ -1,6 +1,7 @@
 """Getting ready for a transfer: images, input sizes, threads, device, strategy, a supernet for the new classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ from nat.datasets.splits import Splits
 from nat.errors import BudgetError, InputError
 from nat.options import Effort, TransferOptions
 from nat.pretrained.catalogue import list_checkpoints
+from nat.progress import Progress, Task
 from nat.searchers import NatSearcher, RandomSearcher, Searcher, check_searcher
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
 from nat.supernet.space import MobileNetV3Space
 from nat.supernet.supernet import Supernet
 
+MACHINE_THREADS = torch.get_num_threads()  # taken before any run of this process sets its own number
 SHARED_RESOLUTION = 64  # below it, a second thread gains under 10 % and loses much when the machine is busy
 
 
@@ -34,19 +37,38 @@ def with_absolute_paths(options: TransferOptions) -> TransferOptions:
 
 def _absolute(text: str, names: set[str]) -> str:
     """The absolute path of what exists and is no name of a catalogue; any other text as it is."""
-    path = Path(text).expanduser()
-    return text if text in names or not path.exists() else str(path.absolute())
+    try:
+        path = Path(text).expanduser()
+        return text if text in names or not path.exists() else str(path.absolute())
+    except (OSError, RuntimeError) as error:  # a name too long, a folder that is closed; the home of nobody
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot use '{text}': {reason}. Give a name of the catalogue or another path.") from error
 
 
-def read_splits(options: TransferOptions, progress: Callable[[int, int], None] | None = None) -> Splits:
+def read_splits(options: TransferOptions, progress: Progress) -> Splits:
     """The data set that the options name, split."""
-    return load_dataset(
-        options.data,
-        root=Path(options.data_root) if options.data_root else None,
-        seed=options.seed,
-        skip_corrupt=options.skip_corrupt,
-        progress=progress,
-    )
+    with counted(progress, "reading images") as report:
+        return load_dataset(
+            options.data,
+            root=Path(options.data_root) if options.data_root else None,
+            seed=options.seed,
+            skip_corrupt=options.skip_corrupt,
+            progress=report,
+        )
+
+
+@contextmanager
+def counted(progress: Progress, title: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives what work may call with (done, in all) after each unit: a task, which starts when the total is known."""
+    task: Task | None = None
+    with ExitStack() as stack:
+
+        def report(done: int, total: int) -> None:
+            nonlocal task
+            task = task or stack.enter_context(progress.task(title, total))
+            task.advance()
+
+        yield report
 
 
 def transfer_space(space: MobileNetV3Space, options: TransferOptions, splits: Splits) -> MobileNetV3Space:
@@ -80,8 +102,8 @@ def _feasible(space: MobileNetV3Space, resolution: int, limits: Limits, num_clas
 
 
 def suitable_threads(space: MobileNetV3Space) -> int:
-    """CPU threads worth having: one for tiny images, whose operations are too short to share, else torch's default."""
-    return 1 if space.resolutions[-1] < SHARED_RESOLUTION else torch.get_num_threads()
+    """CPU threads worth having: one for tiny images, whose operations are too short to share, else the machine's."""
+    return 1 if space.resolutions[-1] < SHARED_RESOLUTION else MACHINE_THREADS
 
 
 def adapted_to(supernet: Supernet, space: MobileNetV3Space, num_classes: int, seed: int) -> Supernet:

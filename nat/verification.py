@@ -9,7 +9,7 @@ import torch
 from nat.bundle import load_bundle, measure
 from nat.datasets.loading import load_dataset
 from nat.errors import InputError
-from nat.preparation import torch_device
+from nat.preparation import MACHINE_THREADS, counted, torch_device
 from nat.progress import Progress
 
 TOLERANCE = 1e-6
@@ -33,20 +33,20 @@ def verify(bundle: Path, data: str | None, splits: Sequence[str], device: str, p
     """
     loaded = load_bundle(bundle)
     claim = loaded.metrics["data"]
-    with progress.task("reading images", 1) as task:
+    with counted(progress, "reading images") as report:
         found = load_dataset(
-            data or claim["source"],
+            claim["source"] if data is None else data,
             root=Path(claim["data_root"]) if claim["data_root"] else None,
             seed=claim["seed"],
             skip_corrupt=claim["skip_corrupt"],
+            progress=report,
         )
-        task.advance()
     if found.classes != loaded.labels:
         raise InputError(
             f"expected images of the subnet's {len(loaded.labels)} classes ({', '.join(loaded.labels[:3])}, ...), got "
             f"{found.num_classes} ({', '.join(found.classes[:3])}, ...)."
         )
-    torch.set_num_threads(loaded.metrics.get("threads", torch.get_num_threads()))  # sums are rounded alike
+    torch.set_num_threads(loaded.metrics.get("threads") or MACHINE_THREADS)  # sums are rounded alike
     result: dict[str, Any] = {}
     for name in splits:
         with progress.task(f"evaluating on {name}", 1) as task:

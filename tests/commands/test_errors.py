@@ -104,6 +104,7 @@ def test_skip_corrupt_counts_and_skips(
     words = ["transfer", root, "--out", out, "--supernet", supernet_file, "--skip-corrupt", "--device", "cpu"]
     outcome = command(*words, *TINY_WORDS)
     assert outcome.code == 0, outcome.err
+    assert "reading images: 12 in" in outcome.err
     data = json.loads((out / "config.json").read_text())["data"]
     assert data["skipped"] == 1
     assert data["train"] + data["val"] + data["test"] == 11
@@ -324,6 +325,9 @@ def test_missing_settings_file(refused: Refused, tmp_path: Path) -> None:
     ("words", "fragment"),
     [
         (["evaluate", "nowhere"], "nowhere"),
+        (["evaluate", "x" * 5000], "too long"),
+        (["front", "x" * 5000], "too long"),
+        (["datasets", "info", "x" * 5000], "too long"),
         (["evaluate", "nowhere", "--split", "train"], "'train'"),
         (["pick", "nowhere", "-o", "never-made"], "nowhere"),
         (["pick", "nowhere", "-o", "never-made", "--max-macs", "many"], "'many'"),

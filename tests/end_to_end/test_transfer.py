@@ -17,6 +17,7 @@ import nat
 from nat.archive import Archive
 from nat.fronts import front_hypervolume
 from nat.pipeline import transfer
+from nat.preparation import MACHINE_THREADS
 from nat.pretrained.store import load_supernet_file
 from nat.problem import SearchProblem
 from nat.supernet.architecture import Architecture
@@ -200,6 +201,20 @@ def test_evaluate_finds_a_changed_metric(copied: Path, command: Command, split: 
     assert command("evaluate", bundle, "--split", other).code == 0
 
 
+def test_evaluate_takes_no_number_of_threads_from_an_earlier_run(copied: Path, command: Command) -> None:
+    bundle = next((copied / "subnets").iterdir())
+    metrics = read(bundle / "metrics.json")
+    del metrics["threads"]
+    (bundle / "metrics.json").write_text(json.dumps(metrics))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before + 1)
+        assert command("evaluate", bundle).code == 0
+        assert torch.get_num_threads() == MACHINE_THREADS
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_evaluate_refuses_images_of_other_classes(run: Path, command: Command, tmp_path: Path) -> None:
     from PIL import Image
 
@@ -331,6 +346,8 @@ def test_random_search_within_a_limit(command: Command, transfer_words: Words, r
     assert front["searcher"] == "random"
     assert front["limits"]["macs"] == limit
     assert front["reference_point"]["macs"] == limit
+    assert "largest subnet is over the budget" in front["verdict"][-1]
+    assert front["verdict"][-1] in outcome.out
     with Archive(tmp_path / "run" / "archive.sqlite", read_only=True) as archive:
         assert len(archive) == front["evaluations"] == 10
         assert all(e.objectives["macs"] <= limit for e in archive.evaluations())
