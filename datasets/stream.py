@@ -4,8 +4,8 @@ stream = TrainStream(splits.train, 64, seed=0, flip=True, min_crop_area=0.3, mea
 images, labels = stream.batch(step=1234, resolution=96)
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from math import log
 from typing import Any
 
@@ -22,6 +22,7 @@ _NARROWEST, _WIDEST = 3 / 4, 4 / 3  # width / height of a crop
 _ORDER, _CROPS = 0, 1  # second word of the seeds, so that the two never share random numbers
 
 _Array = np.ndarray[Any, Any]
+Augment = Callable[[Tensor, int, int], Tensor]  # (uint8 (b, 3, h, w), step, position of the first row) -> the same
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class _Crops:
     height: _Array
     width: _Array
     flipped: _Array
+
+    def part(self, rows: slice) -> "_Crops":
+        """The crops of some rows of the batch."""
+        return _Crops(*(field[rows] for field in astuple(self)))
 
     def as_lists(self) -> tuple[list[int], ...]:
         """The fields as lists: Python's numbers slice tensors faster than NumPy's."""
@@ -60,6 +65,7 @@ class TrainStream:
         min_crop_area: float,
         mean: Triple,
         std: Triple,
+        augment: Augment | None = None,
     ) -> None:
         """Prepare the stream; opens nothing and draws nothing.
 
@@ -71,6 +77,7 @@ class TrainStream:
             min_crop_area: least area of a crop as a fraction of the image, in (0, 1].
             mean: per channel, for values in [0, 1].
             std: per channel, for values in [0, 1].
+            augment: changes the resized bytes of a step further.
 
         Raises:
             InputError: there are no images, or a number is out of range.
@@ -88,27 +95,43 @@ class TrainStream:
         self._flip = flip
         self._min_crop_area = min_crop_area
         self._mean, self._std = mean, std
+        self._augment = augment
         self._sizes = _sizes(images)
         self._order = (0, self._shuffled(0))  # of the epoch last asked for, so that it is drawn once
 
-    def batch(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, resolution: int, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """The batch of a step. The crops do not depend on the resolution.
 
         Args:
             step: from 0 on, counted through all epochs.
             resolution: side of the images to return, in pixels.
+            rows: the part of the batch to make; the same images as in the whole batch.
 
         Returns:
             Images float32 `(b, 3, resolution, resolution)`, normalised, and labels int64 `(b,)`.
         """
-        if step < 0 or resolution < 1:
-            raise InputError(f"expected step >= 0 and resolution >= 1, got {step} and {resolution}")
-        chosen = self._indices(step)
-        crops = self._crops(step, self._sizes[chosen])
-        images = _resized_crops(_singles(self._images, chosen), crops, resolution)
-        return normalise(images, self._mean, self._std), self._images.labels[torch.from_numpy(chosen)]
+        if resolution < 1:
+            raise InputError(f"expected resolution >= 1, got {resolution}")
+        chosen = self.indices(step)
+        crops = self._crops(step, self._sizes[chosen]).part(rows)
+        images = self._resized(chosen[rows], crops, resolution)
+        if self._augment is not None:
+            images = self._augment(images, step, rows.start or 0)
+        labels = self._images.labels[torch.from_numpy(chosen[rows])]
+        return normalise(images, self._mean, self._std), labels.to(images.device)
 
-    def _indices(self, step: int) -> _Array:
+    def _resized(self, chosen: _Array, crops: _Crops, resolution: int) -> Tensor:
+        """The boxes of some images, resized and flipped; uint8 `(b, 3, resolution, resolution)`."""
+        return _resized_crops(_singles(self._images, chosen), crops, resolution)
+
+    def indices(self, step: int) -> _Array:
+        """Which training images the batch of a step has, `(b,)`.
+
+        Raises:
+            InputError: the step is negative.
+        """
+        if step < 0:
+            raise InputError(f"expected step >= 0, got {step}")
         epoch, position = divmod(step, self.steps_per_epoch)
         known, order = self._order
         if known != epoch:

@@ -1,174 +1,309 @@
-"""Training a supernet from images: one stage, sandwich rule, in-place distillation; exactly resumable.
+"""Training a supernet from images, in a folder; exactly resumable.
 
-Every step is a function of the seed and its number alone (images, resolution, architectures), so a run that goes on
-from its last checkpoint does what the uninterrupted one would have done.
+Every step is a function of the seed and its number alone (images, resolution, architectures), so a training that goes
+on from its last checkpoint does what the uninterrupted one would have done.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # not marked as a re-export
+from torch import Tensor, distributed
+from torch.nn import functional as F
 
+from nat.datasets.augment import MixUp, RandomOperations
 from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
-from nat.errors import RunError, TransferError
+from nat.errors import InputError, RunError, TransferError
 from nat.files import whole_file
-from nat.pretrained.card import IMAGENET_MEAN, IMAGENET_STD, Card
-from nat.pretrained.store import save_supernet
-from nat.progress import Progress
-from nat.supernet.sampling import sample_uniform
+from nat.pretrained.card import IMAGENET_MEAN, IMAGENET_STD
+from nat.recipes import PretrainRecipe, Stage
+from nat.supernet.distributed import Group
+from nat.supernet.importance import sort_channels
+from nat.supernet.layers import train_together
 from nat.supernet.space import MobileNetV3Space
+from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer, sandwich_step
 
 STATE = "training.pt"
-Report = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
-class PretrainRecipe:
-    """Constants of a training.
+class Checkup:
+    """What `Pretraining.run` tells after each step.
 
     Attributes:
-        epochs: passes over the training images.
-        batch_size: images a step.
-        learning_rate: peak of AdamW's cosine schedule.
-        weight_decay: of convolutions and linear layers.
-        warmup_steps: of the schedule.
-        label_smoothing: of the largest subnet's targets.
-        random_subnets: of each step, beside the largest and the smallest.
-        resolutions: image sizes, one drawn a step; the greater ones join as the training goes on.
-        save_every: steps between checkpoints.
-        seed: of weights, images and architectures.
+        step: steps done.
+        steps: steps of the whole training.
+        stage: its name.
+        loss: cross-entropy of the step's first subnet.
     """
 
-    epochs: float = 10
-    batch_size: int = 32
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.02
-    warmup_steps: int = 200
-    label_smoothing: float = 0.0
-    random_subnets: int = 1
-    resolutions: tuple[int, ...] = (40, 48, 56)
-    save_every: int = 500
-    seed: int = 0
+    step: int
+    steps: int
+    stage: str
+    loss: float
 
-    def resolution(self, step: int, steps: int, rng: np.random.Generator) -> int:
-        """The image size of a step: from the smallest two at the start, from all of them after 60 % of the training."""
-        count = len(self.resolutions)
-        reach = min(1.0, step / (0.6 * steps))
-        available = min(count, 2 + math.floor(reach * (count - 2) + 1e-9)) if count > 2 else count
-        return int(rng.choice(self.resolutions[:available]))
+
+Report = Callable[[Checkup], None]
 
 
 class Pretraining:
-    """A training in a folder, which holds its state and can be left and taken up at any step.
+    """A training, which can be left and taken up at any step.
 
     Args:
         splits: the images.
-        space: what the supernet is to serve.
+        space: what the supernet is to serve, at the recipe's resolutions.
         recipe: constants.
-        out: folder of the training.
+        answers: a teacher's logits for the training images, shape (n, classes), or None.
+        start: weights to start from instead of random ones; of the same layers.
+        device: where it runs.
+        group: processes that train together; this one takes its share of each batch.
+
+    Attributes:
+        supernet: the weights.
+        steps: of the whole training.
+        step: steps done.
     """
 
-    def __init__(self, splits: Splits, space: MobileNetV3Space, recipe: PretrainRecipe, out: Path) -> None:
-        self.space, self.recipe, self.out = space, recipe, out
-        card = splits.card
-        self.stream = TrainStream(
-            splits.train,
-            recipe.batch_size,
-            recipe.seed,
-            flip=card.flip,
-            min_crop_area=card.min_crop_area,
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-        )
-        self.steps = max(1, round(recipe.epochs * self.stream.steps_per_epoch))
-        generator = torch.Generator().manual_seed(recipe.seed)
-        self.supernet = Supernet(space, splits.num_classes, generator=generator).to(memory_format=torch.channels_last)
-        schedule = Schedule(recipe.learning_rate, self.steps, min(recipe.warmup_steps, self.steps // 4))
-        self.trainer = WeightTrainer(self.supernet, schedule, weight_decay=recipe.weight_decay)
-        if (out / STATE).exists():
-            self._restore()
+    def __init__(
+        self,
+        splits: Splits,
+        space: MobileNetV3Space,
+        recipe: PretrainRecipe,
+        *,
+        answers: Tensor | None = None,
+        start: Supernet | None = None,
+        device: torch.device | str = "cpu",
+        group: Group | None = None,
+    ) -> None:
+        self.space, self.recipe, self.group = space.with_resolutions(recipe.resolutions), recipe, group
+        self.device = torch.device(device)
+        self.num_classes = splits.num_classes
+        self.stream = _stream(splits, recipe)
+        self.rows = _share(self.stream.batch_size, group)
+        self.stages = recipe.stages(self.space, self.stream.steps_per_epoch)
+        self.steps = self.stages[-1].start + self.stages[-1].steps
+        self.step = 0
+        self.answers = answers
+        self.supernet = self._fresh(start)
+        self.average = ModelEmaV3(self.supernet, decay=recipe.ema, use_warmup=True) if recipe.ema else None
+        self.teacher: Subnet | None = None
+        self.mixup = MixUp(recipe.mixup, splits.num_classes, recipe.seed) if recipe.mixup else None
+        if group is not None:
+            train_together(self.supernet, group)
+        self.trainer = self._begin(self.stages[0])
 
-    def run(self, report: Report | None = None) -> Supernet:
-        """Trains to the end; `report` is called after each step with its number, the number of steps and the loss.
+    @property
+    def result(self) -> Supernet:
+        """The supernet to use: the average of weights, if one is kept."""
+        if self.average is None:
+            return self.supernet
+        averaged = self.average.module
+        assert isinstance(averaged, Supernet)
+        return averaged
+
+    def run(self, report: Report = lambda checkup: None) -> Supernet:
+        """Trains to the end; `report` is called after each step.
+
+        Returns:
+            The supernet to use.
 
         Raises:
             TransferError: the loss is not finite any more.
         """
-        while self.trainer.step_count < self.steps:
-            step = self.trainer.step_count
-            loss = self._step(step)
+        while self.step < self.steps:
+            stage = self._stage(self.step)
+            if stage.start == self.step and self.step:
+                self.trainer = self._begin(stage)
+            loss = self._train(stage)
             if not math.isfinite(loss):
-                raise TransferError(f"training diverged at step {step}: lower the learning rate and start again.")
-            if (step + 1) % self.recipe.save_every == 0 or step + 1 == self.steps:
-                self._save()
-            if report:
-                report(step + 1, self.steps, loss)
-        return self.supernet
+                raise TransferError(
+                    f"training diverged at step {self.step}: lower the learning rate and start again, or resume from "
+                    "an earlier supernet."
+                )
+            self.step += 1
+            if self.average is not None:
+                self.average.update(self.supernet, self.step)
+            report(Checkup(self.step, self.steps, stage.name, loss))
+        return self.result
 
-    def _step(self, step: int) -> float:
-        rng = np.random.default_rng([self.recipe.seed, step])
-        resolution = self.recipe.resolution(step, self.steps, rng)
-        images, labels = self.stream.batch(step, resolution)
-        drawn = self.space.decode(sample_uniform(self.space, self.recipe.random_subnets, rng))
-        architectures = [self.space.largest(), self.space.smallest(), *drawn]
-        images = images.contiguous(memory_format=torch.channels_last)
-        return sandwich_step(self.trainer, images, labels, architectures, label_smoothing=self.recipe.label_smoothing)
+    # --- a step --------------------------------------------------------------------------------------------------
 
-    def _save(self) -> None:
-        state = {"supernet": self.supernet.state_dict(), "trainer": self.trainer.state_dict(), "steps": self.steps}
-        with whole_file(self.out / STATE) as draft:
-            torch.save(state, draft)
+    def _train(self, stage: Stage) -> float:
+        """One step of a stage; the loss of its first subnet, averaged over the processes."""
+        rng = np.random.default_rng([self.recipe.seed, self.step])
+        resolution = self.recipe.resolution(self.step, self.steps, rng)
+        architectures = stage.architectures(rng)
+        images, labels = self.stream.batch(self.step, resolution, self.rows)
+        images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+        targets: Tensor = self._targets(labels.to(self.device))
+        if self.mixup is not None:
+            images, targets = self.mixup(images, targets, self.step)
+        smoothing = self.recipe.label_smoothing
+        if stage.taught:
+            targets, smoothing = self._taught(images, targets, smoothing), 0.0
+        in_place = stage.anchors and self.answers is None
+        loss = sandwich_step(self.trainer, images, targets, architectures, label_smoothing=smoothing, in_place=in_place)
+        return loss if self.group is None else _mean(loss, self.group, self.device)
 
-    def _restore(self) -> None:
-        state = torch.load(self.out / STATE, weights_only=True)
+    def _targets(self, labels: Tensor) -> Tensor:
+        """Class numbers; with stored answers the weights of the classes."""
+        if self.answers is None:
+            return labels
+        chosen = torch.from_numpy(self.stream.indices(self.step)[self.rows])
+        taught = self.answers[chosen].to(self.device, torch.float32).softmax(1)
+        return F.one_hot(labels, self.num_classes).float().lerp(taught, self.recipe.teacher_weight)
+
+    def _taught(self, images: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+        """Targets and the teacher's answers added up: once-for-all adds the two losses, each with a weight of one."""
+        assert self.teacher is not None
+        weights = targets if targets.ndim == 2 else F.one_hot(targets, self.num_classes).float()
+        weights = weights * (1 - smoothing) + smoothing / self.num_classes
+        with torch.no_grad(), self.trainer.autocast():
+            answers: Tensor = self.teacher(images)
+            return weights + answers.float().softmax(1)
+
+    # --- stages --------------------------------------------------------------------------------------------------
+
+    def _stage(self, step: int) -> Stage:
+        return next(stage for stage in reversed(self.stages) if stage.start <= step)
+
+    def _begin(self, stage: Stage) -> WeightTrainer:
+        """Makes the weights ready for a stage, and its optimiser."""
+        if stage.taught and self.teacher is None:
+            self.teacher = self._teacher()
+        if stage.resort:
+            sort_channels(self.supernet, self._stage(stage.start - 1).space.expands)
+        schedule = Schedule(stage.learning_rate, stage.steps, stage.warmup)
+        return WeightTrainer(
+            self.supernet,
+            schedule,
+            optimizer=self.recipe.optimizer,
+            weight_decay=self.recipe.weight_decay,
+            group=self.group,
+            bfloat16=True,
+        )
+
+    def _teacher(self) -> Subnet:
+        """The largest network as it is now; in training mode, as once-for-all has it: batch norm by the batch."""
+        teacher = self.supernet.extract(self.space.largest(), fast=True).train().requires_grad_(False)
+        if self.group is not None:
+            train_together(teacher, self.group)
+        return teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _fresh(self, start: Supernet | None) -> Supernet:
+        generator = torch.Generator().manual_seed(self.recipe.seed)
+        supernet = Supernet(self.space, self.num_classes, generator=generator)
+        if start is not None:
+            _copy_weights(start, supernet)
+        return supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    # --- state ---------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Writes everything needed to go on exactly, whole or not at all."""
+        state = {
+            "supernet": self.supernet.state_dict(),
+            "average": None if self.average is None else self.average.module.state_dict(),
+            "teacher": None if self.teacher is None else self.teacher.state_dict(),
+            "trainer": self.trainer.state_dict(),
+            "step": self.step,
+            "steps": self.steps,
+        }
+        with whole_file(folder / STATE) as draft:
+            try:
+                torch.save(state, draft)
+            except RuntimeError as error:  # what torch makes of a full disk
+                raise InputError(
+                    f"cannot write '{folder / STATE}': {error}. Free space or name another place."
+                ) from error
+
+    def restore(self, folder: Path) -> None:
+        """Goes on where `save` was called.
+
+        Raises:
+            RunError: the folder holds no training, a damaged one, or one of another length or space.
+        """
+        state = self._read(folder)
         if state["steps"] != self.steps:
             raise RunError(
-                f"'{self.out}' holds a training of {state['steps']} steps, this one has {self.steps}. "
+                f"'{folder}' holds a training of {state['steps']} steps, this one has {self.steps}. "
                 "Give the same options, or another folder."
             )
+        self.step = int(state["step"])
         self.supernet.load_state_dict(state["supernet"])
+        if self.average is not None:
+            self.average.module.load_state_dict(state["average"])
+        if state["teacher"] is not None:
+            self.teacher = self._teacher()
+            self.teacher.load_state_dict(state["teacher"])
+        if 0 < self.step < self.steps:
+            self.trainer = self._begin_again(self._stage(self.step - 1))
         self.trainer.load_state_dict(state["trainer"])
 
+    def _begin_again(self, stage: Stage) -> WeightTrainer:
+        """The optimiser of a stage that has begun already: its channels are sorted."""
+        return self._begin(replace(stage, resort=False))
 
-def pretrain_supernet(
-    splits: Splits, space: MobileNetV3Space, recipe: PretrainRecipe, out: Path, name: str, progress: Progress
-) -> Path:
-    """Trains to the end in a folder, goes on there if it holds a training, and writes the supernet with its card.
+    def _read(self, folder: Path) -> dict[str, Any]:
+        path = folder / STATE
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch lets damaged files fail as they may
+            reason = (str(error) or type(error).__name__).splitlines()[0][:100]
+            raise RunError(f"'{path}' cannot be read ({reason}): delete it to start again.") from error
+        return state
 
-    Args:
-        splits: the images.
-        space: what the supernet is to serve; its resolutions are replaced by the recipe's.
-        recipe: constants.
-        out: folder, made if absent.
-        name: on the card, and of the file.
-        progress: shows how far it is.
 
-    Returns:
-        Path of the safetensors file.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make '{out}': {error.strerror or error}. Name another --out.") from error
-    training = Pretraining(splits, space.with_resolutions(recipe.resolutions), recipe, out)
-    with progress.task("training the supernet", training.steps) as task:
-        task.advance(training.trainer.step_count)
-        training.run(lambda step, steps, loss: task.advance(note=f"loss {loss:.3f}"))
-    card = Card(
-        name=name,
-        title=f"MobileNetV3 supernet, width {space.width}, for {splits.num_classes} classes",
-        space=training.space,
-        num_classes=splits.num_classes,
-        trained_on=f"{splits.card.name}: {len(splits.train):,} images, {splits.num_classes} classes",
-        licence=f"weights Apache-2.0; images: {splits.card.licence}",
-        recipe=asdict(recipe),
+def _stream(splits: Splits, recipe: PretrainRecipe) -> TrainStream:
+    card = splits.card
+    return TrainStream(
+        splits.train,
+        recipe.batch_size,
+        recipe.seed,
+        flip=card.flip,
+        min_crop_area=recipe.min_crop_area or card.min_crop_area,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        augment=RandomOperations(recipe.randaugment, recipe.seed) if recipe.randaugment else None,
     )
-    path = out / f"{name}.safetensors"
-    save_supernet(training.supernet, card, path, half=True)
-    return path
+
+
+def _share(batch_size: int, group: Group | None) -> slice:
+    """The rows of each batch that this process takes."""
+    if group is None:
+        return slice(None)
+    rank, size = distributed.get_rank(group), distributed.get_world_size(group)
+    if batch_size % size:
+        raise InputError(f"expected a batch size that {size} processes can share, got {batch_size}.")
+    return slice(rank * batch_size // size, (rank + 1) * batch_size // size)
+
+
+def _mean(value: float, group: Group, device: torch.device) -> float:
+    total = torch.tensor(value, device=device)
+    distributed.all_reduce(total, group=group)
+    return float(total) / distributed.get_world_size(group)
+
+
+def _copy_weights(source: Supernet, target: Supernet) -> None:
+    """Copies all weights; a classifier of another number of classes stays fresh.
+
+    Raises:
+        InputError: the layers differ.
+    """
+    if source.space.with_resolutions(target.space.resolutions) != target.space:
+        raise InputError(
+            f"expected a supernet of the space that is trained ({target.space}), got one of {source.space}: "
+            "leave --space out to take the supernet's own."
+        )
+    tensors = source.state_dict()
+    if source.num_classes != target.num_classes:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
+    target.load_state_dict(tensors, strict=False)

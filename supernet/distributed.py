@@ -1,18 +1,25 @@
 """Training by several processes as if by one: sums over processes, and batch norm over the whole batch.
 
-Each process holds the same weights and a part of each batch, of equal size. With batch norm over all parts and gradients
-averaged, the update is the one that a single process makes of the whole batch (to rounding), for any architecture.
+Each process holds the same weights and a part of each batch, of equal size. With batch norm over all parts and
+averaged gradients, the update is the one that a single process makes of the whole batch (to rounding), for any
+architecture.
 
 torch's `DistributedDataParallel` is made for networks that use all of their weights in every step, and its
 `SyncBatchNorm` for GPUs and for whole layers; here each step uses other slices of the layers, on any device.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.autograd import Function
+
+from nat.errors import InputError
 
 Group = dist.ProcessGroup
 
@@ -36,7 +43,7 @@ class _Sum(Function):
 
 def summed(x: Tensor, group: Group) -> Tensor:
     """Sum of a tensor over the processes of a group; differentiable."""
-    total: Tensor = _Sum.apply(x, group)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(x, group)
     return total
 
 
@@ -86,5 +93,55 @@ def average_gradients(network: nn.Module, group: Group) -> None:
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     dist.all_reduce(flat, group=group)
     flat /= dist.get_world_size(group)
-    for gradient, average in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+    for gradient, average in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
         gradient.copy_(average.view_as(gradient))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process works.
+
+    Attributes:
+        device: of its networks.
+        group: the processes that it works with, or None if it is alone.
+        leads: whether it is the one that writes and reports.
+    """
+
+    device: torch.device
+    group: Group | None = None
+    leads: bool = True
+
+
+@contextmanager
+def place(device: str | None = None) -> Iterator[Place]:
+    """This process's place: alone, or one of those that `torchrun` started, which it joins until the end.
+
+    Args:
+        device: "cpu", "cuda" or "cuda:1"; None takes a GPU if there is one. Processes of `torchrun` take one GPU each.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if "WORLD_SIZE" not in os.environ:
+        yield Place(_device(name))
+        return
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    where = _device(name)
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
+    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    try:
+        yield Place(where, dist.group.WORLD, dist.get_rank() == 0)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(name: str) -> torch.device:
+    try:
+        found = torch.device(name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"cannot use the device '{name}': {str(error).splitlines()[0]} Try --device cpu.") from error
+    return found

@@ -10,6 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nat.errors import BudgetError
+from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.space import Encodings, MobileNetV3Space
 
@@ -48,6 +49,19 @@ class Limits:
                 f"expected --max-params of at least {params:,} (the smallest subnet; the largest has {most:,}), got "
                 f"{self.max_params:,}. Raise the budget."
             )
+
+
+def ladder(space: MobileNetV3Space, count: int) -> list[Architecture]:
+    """Architectures with one kernel size, expand ratio and depth throughout, from the smallest to the largest.
+
+    Args:
+        space: which they are of.
+        count: at least 2; those between are at even steps through the lists of choices. Small spaces have fewer.
+    """
+    rungs = [number / (count - 1) for number in range(count)]
+    choices = (space.kernels, space.expands, space.depths, space.resolutions)
+    nets = [space.uniform(*(values[round(rung * (len(values) - 1))] for values in choices)) for rung in rungs]  # type: ignore[arg-type]
+    return list(dict.fromkeys(nets))
 
 
 def sample_uniform(space: MobileNetV3Space, count: int, rng: Generator) -> Encodings:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # not marked as a re-export
 from torch import Tensor, autograd, nn
 from torch.nn import functional as F
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 from nat.supernet.architecture import Architecture
 from nat.supernet.distributed import Group, average_gradients
 from nat.supernet.supernet import Supernet
+
+FUSED = {"adam", "adamw"}  # updated in one kernel; torch's fused SGD fails where weights join in later steps
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class WeightTrainer:
         weight_decay: of convolutions and linear layers; batch norm and biases have none.
         clip_norm: gradients are scaled down to this norm at most.
         group: processes that train together, each on a part of every batch; their gradients are averaged.
+        bfloat16: convolutions and products in bfloat16, where the network is on a GPU.
     """
 
     def __init__(
@@ -63,15 +67,22 @@ class WeightTrainer:
         weight_decay: float = 0.02,
         clip_norm: float = 5.0,
         group: Group | None = None,
+        bfloat16: bool = False,
     ) -> None:
         self.network = network
         self.schedule = schedule
         self.clip_norm = clip_norm
         self.group = group
+        self.bfloat16 = bfloat16
         self.step_count = 0
         self.optimizer = create_optimizer_v2(
-            network, opt=optimizer, lr=schedule.peak, weight_decay=weight_decay, fused=True
+            network, opt=optimizer, lr=schedule.peak, weight_decay=weight_decay, fused=optimizer in FUSED or None
         )
+
+    def autocast(self) -> torch.autocast:
+        """The precision that networks are to be run in."""
+        device = next(self.network.parameters()).device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.bfloat16 and device == "cuda")
 
     def update(self) -> None:
         """Takes one step with the gradients that have been accumulated, and clears them."""
@@ -97,32 +108,38 @@ class WeightTrainer:
 def sandwich_step(
     trainer: WeightTrainer,
     images: Tensor,
-    labels: Tensor,
+    targets: Tensor,
     architectures: Sequence[Architecture],
     *,
     label_smoothing: float = 0.0,
+    in_place: bool = True,
 ) -> float:
     """One update from several architectures on one batch.
 
     Args:
         trainer: of a `Supernet`.
         images: normalised, shape (n, 3, h, w).
-        labels: class numbers, shape (n,).
-        architectures: the teacher first; the others learn from the teacher's softmax. A single one just learns from
-            the labels.
-        label_smoothing: of the teacher's targets.
+        targets: class numbers, shape (n,), or weights of the classes, shape (n, classes), as of a teacher.
+        architectures: a single one just learns from the targets.
+        label_smoothing: of the targets.
+        in_place: the first architecture teaches the others, which learn from its softmax; else all learn from the
+            targets.
 
     Returns:
-        The teacher's cross-entropy.
+        The cross-entropy of the first architecture.
     """
     supernet = trainer.network
     assert isinstance(supernet, Supernet)
     supernet.train()
-    logits = supernet(images, architectures[0])
-    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    autograd.backward(loss)
-    answers = logits.detach().softmax(dim=1)
-    for architecture in architectures[1:]:
-        autograd.backward(F.cross_entropy(supernet(images, architecture), answers))
+    first = math.nan
+    for number, architecture in enumerate(architectures):
+        with trainer.autocast():
+            logits = supernet(images, architecture).float()
+        loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        autograd.backward(loss)
+        if number == 0:
+            first = float(loss.detach())
+            if in_place:
+                targets, label_smoothing = logits.detach().softmax(dim=1), 0.0
     trainer.update()
-    return float(loss.detach())
+    return first

@@ -1,8 +1,7 @@
-"""Fine-tuning, the first classifier, and pretraining, on images that can be learnt in a few steps."""
+"""Fine-tuning and the first classifier, on images that can be learnt in a few steps."""
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +14,9 @@ from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
-from nat.errors import RunError, TransferError
+from nat.errors import TransferError
 from nat.evaluation import SubnetEvaluator
 from nat.finetuning import FinetuneRecipe, train_subnet
-from nat.pretrained.store import load_supernet_file
-from nat.pretraining import STATE, Pretraining, PretrainRecipe, pretrain_supernet
-from nat.progress import Silence
 from nat.supernet.space import MobileNetV3Space
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
@@ -28,11 +24,6 @@ from nat.supernet.supernet import Supernet
 MakeSplits = Callable[[int], Splits]
 HALF = (0.5, 0.5, 0.5)
 CPU = torch.device("cpu")
-RECIPE = PretrainRecipe(epochs=1, batch_size=8, resolutions=(24, 32), save_every=2, warmup_steps=1, seed=5)
-
-
-class Stop(Exception):
-    """Stands for any interruption."""
 
 
 def preprocessing(resolution: int) -> Preprocess:
@@ -138,87 +129,3 @@ def test_the_classifier_is_the_logistic_regression_on_the_features(
     after = supernet.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     assert changed == {"classifier.linear.weight", "classifier.linear.bias"}, "nothing else moves"
-
-
-# --- pretraining ---------------------------------------------------------------------------------------------------
-
-
-def same(first: Supernet, second: Supernet) -> bool:
-    ours, theirs = first.state_dict(), second.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-def begin(space: MobileNetV3Space, splits: Splits, folder: Path, recipe: PretrainRecipe = RECIPE) -> Pretraining:
-    folder.mkdir(exist_ok=True)
-    return Pretraining(splits, space.with_resolutions(recipe.resolutions), recipe, folder)
-
-
-@pytest.mark.parametrize("at", [1, 2, 3, 5])
-def test_a_training_that_is_stopped_ends_with_the_same_weights(
-    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path, at: int
-) -> None:
-    splits = make_splits(3)
-    whole = begin(space, splits, tmp_path / "whole")
-    assert whole.steps == 6
-    losses = list[float]()
-    expected = whole.run(lambda step, steps, loss: losses.append(loss))
-
-    def stop(step: int, steps: int, loss: float) -> None:
-        assert (steps, loss) == (6, losses[step - 1])
-        if step == at:
-            raise Stop
-
-    stopped = begin(space, splits, tmp_path / "stopped")
-    with pytest.raises(Stop):
-        stopped.run(stop)
-    again = begin(space, splits, tmp_path / "stopped")
-    assert again.trainer.step_count == at // 2 * 2, "it goes on from the last checkpoint"
-    steps = list[int]()
-    assert same(again.run(lambda step, steps_, loss: steps.append(step)), expected)
-    assert steps == list(range(at // 2 * 2 + 1, 7))
-    assert not same(begin(space, splits, tmp_path / "new").supernet, expected), "the training changes the weights"
-
-
-def test_a_training_of_another_length_is_refused(
-    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path
-) -> None:
-    splits = make_splits(3)
-    begin(space, splits, tmp_path).run()
-    with pytest.raises(RunError, match="6 steps, this one has 12"):
-        begin(space, splits, tmp_path, PretrainRecipe(epochs=2, batch_size=8, resolutions=(24, 32), seed=5))
-
-
-def test_a_training_that_diverges_says_so(space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path) -> None:
-    training = begin(space, make_splits(3), tmp_path)
-    with torch.no_grad():
-        training.supernet.classifier.get_submodule("linear").get_parameter("bias").fill_(float("nan"))
-    with pytest.raises(TransferError, match="diverged at step 0"):
-        training.run()
-    assert not (tmp_path / STATE).exists()
-
-
-def test_pretraining_writes_a_supernet_that_loads(
-    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path
-) -> None:
-    path = pretrain_supernet(make_splits(3), space, RECIPE, tmp_path / "deep" / "out", "mine", Silence())
-    supernet, card = load_supernet_file(path)
-    assert (path.name, card.name, card.num_classes) == ("mine.safetensors", "mine", 3)
-    assert card.space == space.with_resolutions((24, 32))
-    assert card.recipe["seed"] == 5 and "coloured" not in card.name and "48 images" in card.trained_on
-    assert all(tensor.isfinite().all() for tensor in supernet.state_dict().values())
-    stamp = path.parent.joinpath(STATE).stat().st_mtime_ns
-    again = pretrain_supernet(make_splits(3), space, RECIPE, tmp_path / "deep" / "out", "mine", Silence())
-    assert same(load_supernet_file(again)[0], supernet)
-    assert path.parent.joinpath(STATE).stat().st_mtime_ns == stamp, "a finished training is not trained again"
-
-
-def test_resolutions_grow_from_the_smaller_to_all() -> None:
-    recipe = PretrainRecipe(resolutions=(24, 32, 40, 48))
-
-    def drawn(step: int) -> set[int]:
-        return {recipe.resolution(step, 100, np.random.default_rng(seed)) for seed in range(200)}
-
-    assert drawn(0) == {24, 32}
-    assert drawn(30) == {24, 32, 40}
-    assert drawn(60) == drawn(99) == {24, 32, 40, 48}
-    assert PretrainRecipe(resolutions=(24,)).resolution(0, 100, np.random.default_rng(0)) == 24

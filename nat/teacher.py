@@ -1,0 +1,186 @@
+"""Answers of a pretrained network to the training images, computed once: what a supernet can learn from beside labels.
+
+The network keeps its weights; a linear classifier for the data set's own classes is trained on its pooled features, so
+any of timm's classification networks can teach, whatever it was trained on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from timm import create_model, list_models
+from timm.data import resolve_model_data_config  # type: ignore[attr-defined]  # not marked as a re-export
+from torch import Tensor, autograd, nn
+from torch.nn import functional as F
+
+from nat.datasets.images import ImageSet
+from nat.datasets.preprocess import Preprocess
+from nat.datasets.splits import Splits
+from nat.errors import CheckpointError, InputError
+from nat.files import whole_file
+from nat.progress import Progress
+from nat.supernet.evaluation import top1_accuracy
+from nat.supernet.training import Schedule, WeightTrainer
+
+ANSWERS = "answers.safetensors"
+BATCH = 32
+PROBE_BATCH, PROBE_EPOCHS, PROBE_RATE, PROBE_DECAY, PROBE_DROPOUT = 512, 4, 2e-3, 0.3, 0.5
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """Which network teaches.
+
+    Attributes:
+        model: name of a timm model, such as `mobilenetv3_large_100`.
+        weights: file of its weights; None has timm download the published ones.
+        size: side in pixels at which it sees the images.
+    """
+
+    model: str
+    weights: Path | None = None
+    size: int = 128
+
+
+def answers_for(splits: Splits, options: TeacherOptions, out: Path, device: torch.device, progress: Progress) -> Tensor:
+    """The teacher's logits for the training images, from `out` if they are there, else computed and stored there.
+
+    Args:
+        splits: the images.
+        options: the teacher.
+        out: folder.
+        device: where the teacher runs.
+        progress: shows how far it is, and how good the teacher is.
+
+    Returns:
+        float16, shape (training images, classes).
+
+    Raises:
+        CheckpointError: the teacher's weights cannot be used.
+        InputError: there is no such model.
+    """
+    path, identity = out / ANSWERS, f"{options.model} at {options.size} px, {splits.fingerprint}"
+    stored = _stored(path, identity)
+    if stored is not None:
+        return stored
+    network, preprocess = load_teacher(options, device)
+    parts = (splits.train, splits.val)
+    with progress.task("asking the teacher", sum(len(part) for part in parts)) as task:
+        train, val = (features_of(network, preprocess, part, device, task.advance) for part in parts)
+    probe = fit_probe(train, splits.train.labels, splits.num_classes)
+    answers, checked = _answers(probe, train), _answers(probe, val)
+    accuracy = top1_accuracy(checked, splits.val.labels)
+    progress.say(f"the teacher {options.model} reaches {accuracy:.3f} top-1 on {len(splits.val)} validation images")
+    with whole_file(path) as draft:
+        save_file({"answers": answers}, draft, {"of": identity})
+    return answers
+
+
+@torch.inference_mode()
+def _answers(probe: "Probe", features: Tensor) -> Tensor:
+    return torch.cat([probe(part.float()).half() for part in torch.split(features, 10_000)])
+
+
+def load_teacher(options: TeacherOptions, device: torch.device) -> tuple[nn.Module, Preprocess]:
+    """The network in evaluation mode, and what its images go through."""
+    if options.model not in list_models():
+        raise InputError(
+            f"expected the name of a timm model as teacher, got '{options.model}': see timm.list_models()."
+        )
+    if options.weights is not None and not options.weights.is_file():
+        raise CheckpointError(f"expected the teacher's weights in '{options.weights}'; there is no such file.")
+    try:
+        network = create_model(
+            options.model,
+            pretrained=options.weights is None,
+            checkpoint_path=str(options.weights or ""),
+        )
+    except Exception as error:  # downloads and files fail in many ways
+        raise CheckpointError(
+            f"cannot load the teacher '{options.model}': {str(error).splitlines()[0][:200]}"
+        ) from error
+    config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+    preprocess = Preprocess(options.size, options.size, config["mean"], config["std"], "bicubic")
+    network = network.eval().to(device).to(memory_format=torch.channels_last)
+    return network, preprocess
+
+
+@torch.inference_mode()
+def features_of(
+    network: nn.Module, preprocess: Preprocess, images: ImageSet, device: torch.device, advance: Callable[[int], None]
+) -> Tensor:
+    """What a timm network has before its classifier, float16, shape (n, features)."""
+    parts = []
+    for start in range(0, len(images), BATCH):
+        batch = images.subset(range(start, min(start + BATCH, len(images))))
+        pixels = preprocess.normalise(batch.stored(preprocess).to(device)).contiguous(memory_format=torch.channels_last)
+        maps = network.forward_features(pixels)  # type: ignore[operator]
+        parts.append(network.forward_head(maps, pre_logits=True).half().cpu())  # type: ignore[operator]
+        advance(len(batch))
+    return torch.cat(parts)
+
+
+class Probe(nn.Module):
+    """A linear classifier of standardised features.
+
+    Args:
+        features: shape (n, features), whose mean and spread are kept.
+        classes: outputs.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, features: Tensor, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", features.float().mean(0))
+        self.register_buffer("spread", features.float().std(0) + 1e-3)
+        self.linear = nn.Linear(features.shape[1], classes)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (n, classes); with dropout in training."""
+        standardised = (features - self.mean) / self.spread
+        logits: Tensor = self.linear(F.dropout(standardised, PROBE_DROPOUT, self.training))
+        return logits
+
+
+def fit_probe(features: Tensor, labels: Tensor, classes: int) -> Probe:
+    """Trains a probe, briefly and with strong regularisation: its answers to its training images must stay soft.
+
+    Args:
+        features: shape (n, features).
+        labels: shape (n,).
+        classes: outputs.
+    """
+    probe = Probe(features, classes)
+    batch = min(PROBE_BATCH, len(labels))
+    steps = PROBE_EPOCHS * max(1, len(labels) // batch)
+    trainer = WeightTrainer(probe, Schedule(PROBE_RATE, steps), weight_decay=PROBE_DECAY)
+    rng = np.random.default_rng(0)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        for _ in range(steps):
+            chosen = torch.from_numpy(rng.choice(len(labels), batch, replace=False))
+            loss = F.cross_entropy(probe(features[chosen].float()), labels[chosen], label_smoothing=0.05)
+            autograd.backward(loss)
+            trainer.update()
+    return probe.eval()
+
+
+def _stored(path: Path, identity: str) -> Tensor | None:
+    """The answers in a file, or None if there is none or it has those of others."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            same = (file.metadata() or {}).get("of") == identity
+            answers: Tensor = file.get_tensor("answers")
+    except Exception as error:  # a damaged file
+        raise CheckpointError(f"'{path}' is damaged: delete it.") from error
+    return answers if same else None

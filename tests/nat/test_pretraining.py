@@ -1,0 +1,227 @@
+"""Training supernets: both recipes, exact resuming at any step, what the folder holds, and what is refused."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nat import pretraining
+from nat.datasets.splits import Splits
+from nat.errors import InputError, RunError, TransferError
+from nat.pretrained.store import load_supernet_file
+from nat.pretraining import STATE, Checkup, Pretraining
+from nat.progress import Silence
+from nat.recipes import PretrainRecipe
+from nat.supernet.space import MobileNetV3Space
+from nat.supernet.supernet import Supernet
+from nat.training_run import HISTORY, Labels, TrainingRun, read_history
+
+MakeSplits = Callable[[int], Splits]
+SANDWICH = PretrainRecipe(epochs=1, batch_size=8, resolutions=(24, 32), warmup_steps=1, seed=5, ema=0.9)
+SHRINKING = replace(PretrainRecipe.shrinking(8), epochs=2, resolutions=(24, 32), warmup_steps=1, learning_rate=0.01)
+RICH = replace(SANDWICH, randaugment=9, mixup=0.2, label_smoothing=0.1)
+RECIPES = {"sandwich": SANDWICH, "shrinking": SHRINKING, "sandwich with augmentation": RICH}
+
+
+class Stop(Exception):
+    """Stands for any interruption."""
+
+
+def same(first: Supernet, second: Supernet) -> bool:
+    ours, theirs = first.state_dict(), second.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def answers_of(splits: Splits) -> Tensor:
+    """Those of a teacher who is always right."""
+    return 5 * torch.nn.functional.one_hot(splits.train.labels, splits.num_classes).half()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("taught", [False, True])
+def test_a_training_that_is_stopped_at_any_step_ends_with_the_same_weights(
+    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path, name: str, taught: bool
+) -> None:
+    splits, recipe = make_splits(3), RECIPES[name]
+    answers = answers_of(splits) if taught else None
+
+    def begin() -> Pretraining:
+        return Pretraining(splits, space, recipe, answers=answers)
+
+    whole = begin()
+    steps = whole.steps
+    assert steps == (12 if recipe.method == "shrinking" else 6)
+    losses = list[float]()
+    expected = whole.run(lambda checkup: losses.append(checkup.loss))
+    assert len(losses) == steps and not same(begin().supernet, whole.supernet)
+
+    def stop(checkup: Checkup) -> None:
+        assert checkup.loss == losses[checkup.step - 1]
+        stopped.save(tmp_path)
+        raise Stop
+
+    stopped = begin()
+    for _ in range(steps):
+        with pytest.raises(Stop):
+            stopped.run(stop)
+        stopped = begin()
+        stopped.restore(tmp_path)
+    assert stopped.step == steps
+    assert same(stopped.result, expected) and same(stopped.supernet, whole.supernet)
+
+
+@pytest.mark.parametrize("name", ["sandwich", "shrinking"])
+def test_every_subnet_learns(space: MobileNetV3Space, make_splits: MakeSplits, name: str, tmp_path: Path) -> None:
+    length, rate = (14, 5e-3) if name == "sandwich" else (30, 0.2)
+    recipe = replace(RECIPES[name], epochs=length, learning_rate=rate)
+    splits = make_splits(3)
+    run = TrainingRun(Pretraining(splits, space, recipe), splits, tmp_path, Labels(), Silence())
+    run.run()
+    first, *_, last = read_history(tmp_path)
+    accuracies = list(last["val_top1"].values())
+    assert len(accuracies) == 2 and min(accuracies) > 0.8, "chance is a third"
+    assert last["step"] == last["steps"] and last["images_per_second"] > 0 and last["loss"] < first["loss"]
+
+
+def test_answers_of_a_teacher_are_learnt(space: MobileNetV3Space, make_splits: MakeSplits) -> None:
+    splits = make_splits(3)
+    recipe = replace(SANDWICH, teacher_weight=1.0)
+    wrong = answers_of(splits).roll(1, dims=1)  # only the answers count then, not the labels
+    training = Pretraining(splits, space, recipe, answers=wrong)
+    targets = training._targets(splits.train.labels[training.stream.indices(0)])
+    expected = (splits.train.labels[training.stream.indices(0)] + 1) % 3
+    assert torch.equal(targets.argmax(1), expected)
+    torch.testing.assert_close(targets.sum(1), torch.ones(8))
+
+
+def test_starting_from_a_supernet_takes_its_weights(space: MobileNetV3Space, make_splits: MakeSplits) -> None:
+    splits = make_splits(3)
+    start = Supernet(space, 7, generator=torch.Generator().manual_seed(9))
+    training = Pretraining(splits, space, SANDWICH, start=start)
+    taken, given = training.supernet.state_dict(), start.state_dict()
+    kept = {name for name in taken if taken[name].shape == given[name].shape and torch.equal(taken[name], given[name])}
+    assert set(taken) - kept == {"classifier.linear.weight"} | ({"classifier.linear.bias"} - kept)
+    with pytest.raises(InputError, match="of the space that is trained"):
+        Pretraining(splits, replace(space, width=0.5), SANDWICH, start=start)
+
+
+def test_a_training_that_diverges_says_so(space: MobileNetV3Space, make_splits: MakeSplits) -> None:
+    training = Pretraining(make_splits(3), space, SANDWICH)
+    with torch.no_grad():
+        training.supernet.classifier.get_submodule("linear").get_parameter("bias").fill_(float("nan"))
+    with pytest.raises(TransferError, match="diverged at step 0"):
+        training.run()
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+def run_in(out: Path, space: MobileNetV3Space, splits: Splits, recipe: PretrainRecipe = SANDWICH) -> TrainingRun:
+    return TrainingRun(
+        Pretraining(splits, space, recipe), splits, out, Labels("mine", "nat pretrain X"), Silence(), save_every=2
+    )
+
+
+def test_the_folder_ends_with_a_supernet_that_loads(
+    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path
+) -> None:
+    out = tmp_path / "deep" / "out"
+    run = run_in(out, space, make_splits(3))
+    path = run.run()
+    supernet, card = load_supernet_file(path)
+    assert (path.name, card.name, card.num_classes, card.command) == ("mine.safetensors", "mine", 3, "nat pretrain X")
+    assert card.space == space.with_resolutions((24, 32))
+    assert card.recipe["seed"] == 5 and "48 images" in card.trained_on and "from random weights" in card.trained_on
+    for name, tensor in run.training.result.state_dict().items():
+        torch.testing.assert_close(supernet.state_dict()[name], tensor, rtol=2e-3, atol=1e-4)
+    stamps = [file.stat().st_mtime_ns for file in (path, out / STATE)]
+    run_in(out, space, make_splits(3)).run()
+    assert stamps == [file.stat().st_mtime_ns for file in (path, out / STATE)], "what is finished is not done again"
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint_and_its_history_has_no_step_twice(
+    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = make_splits(3)
+    whole = load_supernet_file(run_in(tmp_path / "whole", space, splits).run())[0]
+    step = pretraining.sandwich_step
+    calls = list[int]()
+
+    def interrupted(*args: object, **options: object) -> float:
+        calls.append(1)
+        if len(calls) == 6:
+            raise Stop
+        return step(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pretraining, "sandwich_step", interrupted)
+    out = tmp_path / "killed"
+    with pytest.raises(Stop):
+        run_in(out, space, splits).run()
+    again = run_in(out, space, splits)
+    assert again.training.step == 4
+    assert same(load_supernet_file(again.run())[0], whole)
+    steps = [line["step"] for line in read_history(out)]
+    assert steps == sorted(set(steps)) and steps[-1] == 6
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [({"epochs": 2}, "recipe"), ({"seed": 6}, "recipe"), ({"resolutions": (24, 40)}, "recipe, space")],
+)
+def test_a_folder_with_another_training_is_refused(
+    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path, changed: dict[str, int], named: str
+) -> None:
+    splits = make_splits(3)
+    run_in(tmp_path, space, splits).run()
+    with pytest.raises(RunError, match=f"with other {named}"):
+        run_in(tmp_path, space, splits, replace(SANDWICH, **changed))  # type: ignore[arg-type]
+
+
+def test_other_images_are_refused(space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path) -> None:
+    run_in(tmp_path, space, make_splits(3)).run()
+    with pytest.raises(RunError, match="with other images"):
+        run_in(tmp_path, space, replace(make_splits(3), fingerprint="of others"))
+
+
+def test_a_damaged_checkpoint_is_named(space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path) -> None:
+    run_in(tmp_path, space, make_splits(3)).run()
+    content = (tmp_path / STATE).read_bytes()
+    for broken in (content[: len(content) // 2], b"", b"not a checkpoint"):
+        (tmp_path / STATE).write_bytes(broken)
+        with pytest.raises(RunError, match=r"training\.pt' cannot be read"):
+            run_in(tmp_path, space, make_splits(3))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_in(tmp_path, space, make_splits(3))
+    run.training.save(tmp_path)
+    good = (tmp_path / STATE).read_bytes()
+
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half of i")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match="No space left"):
+        run.run()
+    assert (tmp_path / STATE).read_bytes() == good
+    assert not list(tmp_path.glob(".*draft"))
+
+
+def test_a_damaged_history_is_named(tmp_path: Path) -> None:
+    assert read_history(tmp_path) == []
+    (tmp_path / HISTORY).write_text(json.dumps({"step": 1}) + "\n{broken")
+    with pytest.raises(InputError, match=r"history\.jsonl' is damaged"):
+        read_history(tmp_path)
+
+
+def test_batches_that_processes_cannot_share_are_refused() -> None:
+    assert pretraining._share(8, None) == slice(None)
+    assert np.arange(8)[pretraining._share(8, None)].tolist() == list(range(8))
