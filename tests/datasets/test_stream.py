@@ -146,5 +146,5 @@ def test_bad_settings_are_refused(options: dict[str, object], message: str) -> N
 def test_bad_steps_are_refused() -> None:
     training = stream(numbered(4))
     for step, resolution in ((-1, 8), (0, 0)):
-        with pytest.raises(InputError, match="step >= 0|resolution >= 1"):
+        with pytest.raises(InputError, match=r"step >= 0|resolution >= 1"):
             training.batch(step, resolution)
