@@ -21,23 +21,23 @@ from nat.errors import InputError
 _NARROWEST, _WIDEST = 3 / 4, 4 / 3  # width / height of a crop
 _ORDER, _CROPS = 0, 1  # second word of the seeds, so that the two never share random numbers
 
-_Array = np.ndarray[Any, Any]
+Array = np.ndarray[Any, Any]
 Augment = Callable[[Tensor, int, int], Tensor]  # (uint8 (b, 3, h, w), step, position of the first row) -> the same
 
 
 @dataclass(frozen=True)
-class _Crops:
+class Crops:
     """Boxes in pixels and flips for a batch, arrays `(b,)`."""
 
-    top: _Array
-    left: _Array
-    height: _Array
-    width: _Array
-    flipped: _Array
+    top: Array
+    left: Array
+    height: Array
+    width: Array
+    flipped: Array
 
-    def part(self, rows: slice) -> "_Crops":
+    def part(self, rows: slice) -> "Crops":
         """The crops of some rows of the batch."""
-        return _Crops(*(field[rows] for field in astuple(self)))
+        return Crops(*(field[rows] for field in astuple(self)))
 
     def as_lists(self) -> tuple[list[int], ...]:
         """The fields as lists: Python's numbers slice tensors faster than NumPy's."""
@@ -96,7 +96,7 @@ class TrainStream:
         self._min_crop_area = min_crop_area
         self._mean, self._std = mean, std
         self._augment = augment
-        self._sizes = _sizes(images)
+        self._sizes = image_sizes(images)
         self._order = (0, self._shuffled(0))  # of the epoch last asked for, so that it is drawn once
 
     def batch(self, step: int, resolution: int, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
@@ -117,14 +117,17 @@ class TrainStream:
         images = self._resized(chosen[rows], crops, resolution)
         if self._augment is not None:
             images = self._augment(images, step, rows.start or 0)
-        labels = self._images.labels[torch.from_numpy(chosen[rows])]
-        return normalise(images, self._mean, self._std), labels.to(images.device)
+        return normalise(images, self._mean, self._std), self._labels(chosen[rows]).to(images.device)
 
-    def _resized(self, chosen: _Array, crops: _Crops, resolution: int) -> Tensor:
+    def _resized(self, chosen: Array, crops: Crops, resolution: int) -> Tensor:
         """The boxes of some images, resized and flipped; uint8 `(b, 3, resolution, resolution)`."""
         return _resized_crops(_singles(self._images, chosen), crops, resolution)
 
-    def indices(self, step: int) -> _Array:
+    def _labels(self, chosen: Array) -> Tensor:
+        """The labels of some images; int64 `(b,)`."""
+        return self._images.labels[torch.from_numpy(chosen)]
+
+    def indices(self, step: int) -> Array:
         """Which training images the batch of a step has, `(b,)`.
 
         Raises:
@@ -139,18 +142,18 @@ class TrainStream:
             self._order = (epoch, order)  # one assignment, so that threads never see half of it
         return order[position * self.batch_size : (position + 1) * self.batch_size]
 
-    def _shuffled(self, epoch: int) -> _Array:
+    def _shuffled(self, epoch: int) -> Array:
         return np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self._images))
 
-    def _crops(self, step: int, sizes: _Array) -> _Crops:
+    def _crops(self, step: int, sizes: Array) -> Crops:
         uniform = np.random.default_rng([self._seed, _CROPS, step]).random((5, len(sizes)))
         box = random_boxes(sizes[:, 0], sizes[:, 1], uniform[:4], self._min_crop_area)
-        return _Crops(*box, flipped=(uniform[4] < 0.5) & self._flip)
+        return Crops(*box, flipped=(uniform[4] < 0.5) & self._flip)
 
 
 def random_boxes(
-    image_height: _Array, image_width: _Array, uniform: _Array, min_area: float
-) -> tuple[_Array, _Array, _Array, _Array]:
+    image_height: Array, image_width: Array, uniform: Array, min_area: float
+) -> tuple[Array, Array, Array, Array]:
     """Boxes of random area and shape inside images.
 
     The area is uniform in [min_area, 1] of the image. The ratio of width to height is log-uniform in [3/4, 4/3],
@@ -178,12 +181,12 @@ def random_boxes(
     return top, left, height, width
 
 
-def _resized_crops(images: Sequence[Tensor], crops: _Crops, resolution: int) -> Tensor:
+def _resized_crops(images: Sequence[Tensor], crops: Crops, resolution: int) -> Tensor:
     """Cut the boxes out, resize them, antialiased, and flip; uint8 `(b, 3, resolution, resolution)`.
 
-    Images are uint8 `(1, 3, H, W)`. One at a time: torch's resize of channels-last bytes takes less time than any
-    way of doing a batch of different boxes at once (weight matrices, grid sampling) from 64 pixels on, and rounds
-    as evaluation does.
+    Images are uint8 `(1, 3, H, W)`. One at a time: on the CPU torch's resize of channels-last bytes takes less time
+    than any way of doing a batch of different boxes at once (weight matrices, grid sampling) from 64 pixels on, and
+    rounds as evaluation does.
     """
     size = (resolution, resolution)
     results = []
@@ -194,7 +197,7 @@ def _resized_crops(images: Sequence[Tensor], crops: _Crops, resolution: int) -> 
     return torch.cat(results)
 
 
-def _singles(images: ImageSet, indices: _Array) -> list[Tensor]:
+def _singles(images: ImageSet, indices: Array) -> list[Tensor]:
     """Batches of one image, `(1, 3, H, W)` each, whose strides tell torch that the bytes are channels-last."""
     if isinstance(images.images, Tensor):
         stacked = images.images
@@ -203,7 +206,7 @@ def _singles(images: ImageSet, indices: _Array) -> list[Tensor]:
     return [images.images[i].permute(1, 2, 0)[None].permute(0, 3, 1, 2) for i in indices.tolist()]
 
 
-def _sizes(images: ImageSet) -> _Array:
+def image_sizes(images: ImageSet) -> Array:
     """Height and width of each image, `(n, 2)`."""
     if isinstance(images.images, Tensor):
         return np.tile(np.array(images.images.shape[-2:]), (len(images), 1))

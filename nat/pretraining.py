@@ -17,6 +17,7 @@ from torch import Tensor, distributed
 from torch.nn import functional as F
 
 from nat.datasets.augment import MixUp, RandomOperations
+from nat.datasets.device_stream import training_stream
 from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
 from nat.errors import InputError, RunError, TransferError
@@ -86,7 +87,7 @@ class Pretraining:
         self.space, self.recipe, self.group = space.with_resolutions(recipe.resolutions), recipe, group
         self.device = torch.device(device)
         self.num_classes = splits.num_classes
-        self.stream = _stream(splits, recipe)
+        self.stream = _stream(splits, recipe, self.device)
         self.rows = _share(self.stream.batch_size, group)
         self.stages = recipe.stages(self.space, self.stream.steps_per_epoch)
         self.steps = self.stages[-1].start + self.stages[-1].steps
@@ -262,12 +263,13 @@ class Pretraining:
         return state
 
 
-def _stream(splits: Splits, recipe: PretrainRecipe) -> TrainStream:
+def _stream(splits: Splits, recipe: PretrainRecipe, device: torch.device) -> TrainStream:
     card = splits.card
-    return TrainStream(
+    return training_stream(
         splits.train,
         recipe.batch_size,
         recipe.seed,
+        device=device,
         flip=card.flip,
         min_crop_area=recipe.min_crop_area or card.min_crop_area,
         mean=IMAGENET_MEAN,

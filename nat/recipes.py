@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from timm.optim import list_optimizers
 
-from nat.errors import InputError
+from nat.errors import InputError, unknown_name
 from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import sample_uniform
 from nat.supernet.space import MobileNetV3Space
@@ -92,6 +93,13 @@ class PretrainRecipe:
     ema: float = 0.999
     teacher_weight: float = 0.7
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses what no training can be made of."""
+        if not self.resolutions or min(self.resolutions) < 8:
+            raise InputError(f"expected at least one resolution, of 8 pixels or more, got {list(self.resolutions)}.")
+        if self.optimizer not in list_optimizers():
+            raise unknown_name("optimiser", self.optimizer, list_optimizers())
 
     @classmethod
     def sandwich(cls, batch_size: int = 128) -> "PretrainRecipe":

@@ -1,4 +1,4 @@
-"""Measuring a bundle again, from the image files, and comparing with what its metrics.json claims."""
+"""Measuring again: a bundle, compared with what its metrics.json claims; a supernet, at both ends and in the middle."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,19 @@ import torch
 
 from nat.bundle import load_bundle, measure
 from nat.datasets.loading import load_dataset
+from nat.datasets.preprocess import Preprocess
+from nat.datasets.splits import Splits
 from nat.errors import InputError
+from nat.evaluation import SubnetEvaluator
 from nat.preparation import MACHINE_THREADS, counted, torch_device
+from nat.pretrained.card import Card
 from nat.progress import Progress
+from nat.supernet.costs import CostTable
+from nat.supernet.sampling import ladder
+from nat.supernet.supernet import Supernet
 
 TOLERANCE = 1e-6
+CALIBRATION_IMAGES = 2000  # as once-for-all has it
 
 
 def verify(bundle: Path, data: str | None, splits: Sequence[str], device: str, progress: Progress) -> dict[str, Any]:
@@ -53,6 +61,48 @@ def verify(bundle: Path, data: str | None, splits: Sequence[str], device: str, p
             result[name] = measure(loaded.model, loaded.preprocess, getattr(found, name), torch_device(device))
             task.advance()
     return result | _comparison(result, loaded.metrics, same=found.fingerprint == claim["fingerprint"])
+
+
+def verify_supernet(
+    supernet: Supernet, card: Card, splits: Splits, device: torch.device, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Accuracy on test images of the smallest, a middle and the largest subnet, batch norm recalibrated on train.
+
+    Args:
+        supernet: with a classifier for the images' classes.
+        card: of the supernet.
+        splits: the images.
+        device: where it runs.
+        progress: shows how far it is.
+
+    Returns:
+        For "smallest", "middle" and "largest": `top1`, `macs`, `params`, `resolution` and the `id` of the subnet.
+
+    Raises:
+        InputError: the images have another number of classes.
+    """
+    if splits.num_classes != supernet.num_classes:
+        raise InputError(
+            f"expected images of the {supernet.num_classes} classes that '{card.name}' was trained on, got "
+            f"{splits.num_classes} classes. To use it on other classes: nat transfer DATA --supernet {card.name}."
+        )
+
+    def preprocessing(resolution: int) -> Preprocess:
+        return Preprocess.for_resolution(resolution, splits.card.crop_fraction, card.mean, card.std)
+
+    evaluator = SubnetEvaluator(
+        splits.train, splits.test, preprocessing, calibration_images=CALIBRATION_IMAGES, device=device
+    )
+    costs, result = CostTable(card.space, supernet.num_classes), {}
+    rungs = ladder(card.space, 3)
+    nets = [rungs[0], rungs[len(rungs) // 2], rungs[-1]]
+    with progress.task("evaluating subnets", len(nets)) as task:
+        for place, net in zip(("smallest", "middle", "largest"), nets, strict=True):
+            macs, params = costs.of(net)
+            top1 = round(1 - evaluator.top1_error(supernet, net), 6)
+            result[place] = {"top1": top1, "macs": macs, "params": params, "resolution": net.resolution, "id": net.id}
+            task.advance()
+    return result
 
 
 def _comparison(found: dict[str, Any], claimed: dict[str, Any], *, same: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nat.commands.console import millions, print_json, print_table
+from nat.commands.console import ConsoleProgress, millions, print_json, print_table
 from nat.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -116,6 +116,46 @@ def checkpoint_info(
         print_json(facts)
         return
     print_table(card.name, [("", "left"), ("", "left")], [(key, _text(value)) for key, value in facts.items()])
+
+
+@checkpoints.command("verify")
+def verify_checkpoint(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name or a file.")],
+    data: Annotated[str, typer.Option(help="Images of the supernet's classes: a name or a folder.")],
+    json: Json = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: a GPU if there is one.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where named data sets lie.")] = None,
+) -> None:
+    """Test accuracy of a supernet's smallest, middle and largest subnet, batch norm recalibrated on training images.
+
+    Example: `nat checkpoints verify tiny-small --data photos/tiny-imagenet --json`
+    """
+    import torch
+
+    from nat.datasets.loading import load_dataset
+    from nat.preparation import counted
+    from nat.pretrained.catalogue import load_supernet
+    from nat.supernet.distributed import place
+    from nat.verification import verify_supernet
+
+    if threads:
+        torch.set_num_threads(threads)
+    supernet, card = load_supernet(name)
+    progress = ConsoleProgress()
+    with place(device) as here:
+        with counted(progress, "reading images") as report:
+            splits = load_dataset(data, root=data_root, progress=report)
+        found = verify_supernet(supernet.to(here.device), card, splits, here.device, progress)
+    if json:
+        print_json(found)
+        return
+    columns = [("subnet", "left"), ("multiply-adds", "right"), ("parameters", "right"), ("input", "right")]
+    rows = [
+        (where, millions(m["macs"]), millions(m["params"]), f"{m['resolution']} px", f"{100 * m['top1']:.2f} %")
+        for where, m in found.items()
+    ]
+    print_table(f"{card.name} on {len(splits.test):,} test images", [*columns, ("top-1", "right")], rows)
 
 
 @datasets.command("list")

@@ -1,0 +1,136 @@
+"""`nat pretrain` and `nat checkpoints verify` as a user types them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nat.pretrained.card import Card
+from nat.pretrained.store import load_supernet_file, save_supernet
+from nat.supernet.costs import CostTable
+from nat.supernet.space import MobileNetV3Space
+from nat.supernet.supernet import Supernet
+
+Command = Callable[..., Any]
+MakeImages = Callable[[Mapping[str, int]], Path]
+SHORT = ("--epochs", "0.5", "--batch-size", "8", "--resolutions", "24,32", "--threads", "1", "--device", "cpu")
+FOUR = {name: 12 for name in "abcd"}
+
+
+def test_pretrain_then_verify_then_go_on(command: Command, make_images: MakeImages, tmp_path: Path) -> None:
+    images = make_images(FOUR)
+    done = command("pretrain", images, "--out", tmp_path / "out", "--name", "mine", *SHORT)
+    assert done.code == 0, done.err
+    path = tmp_path / "out" / "mine.safetensors"
+    assert str(path) in done.out and "val top-1" in done.err
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert card["num_classes"] == 4 and card["recipe"]["method"] == "sandwich"
+
+    found = command("checkpoints", "verify", path, "--data", images, "--json").json
+    assert list(found) == ["smallest", "middle", "largest"]
+    assert all(0 <= net["top1"] <= 1 for net in found.values())
+    space = load_supernet_file(path)[1].space
+    assert found["smallest"]["macs"] == CostTable(space, 4).of(space.smallest())[0]
+    assert found["largest"]["macs"] == CostTable(space, 4).of(space.largest())[0]
+    assert found["smallest"]["macs"] < found["middle"]["macs"] < found["largest"]["macs"]
+    assert "largest" in command("checkpoints", "verify", path, "--data", images).out
+
+    again = command("pretrain", images, "--out", tmp_path / "on", "--resume-from", path, *SHORT)
+    assert again.code == 0, again.err
+    card = json.loads((tmp_path / "on" / "supernet.json").read_text())
+    assert f"from {path}" in card["trained_on"]
+
+
+def test_shrinking_is_a_recipe(command: Command, make_images: MakeImages, tmp_path: Path) -> None:
+    words = ("pretrain", make_images(FOUR), "--out", tmp_path / "out", "--recipe", "shrinking", *SHORT)
+    done = command(*words, "--epochs", "2")
+    assert done.code == 0, done.err
+    recipe = json.loads((tmp_path / "out" / "supernet.json").read_text())["recipe"]
+    assert (recipe["method"], recipe["optimizer"], recipe["label_smoothing"]) == ("shrinking", "nesterov", 0.1)
+
+
+def test_verify_refuses_images_of_other_classes(
+    command: Command, make_images: MakeImages, supernet_file: Path
+) -> None:
+    outcome = command("checkpoints", "verify", supernet_file, "--data", make_images({"a": 6, "b": 6}))
+    assert outcome.code == 2
+    assert "expected images of the 5 classes" in outcome.err and "nat transfer DATA --supernet" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--recipe", "sandwhich"), "Did you mean 'sandwich'?"),
+        (("--teacher", "resnet18x"), "name of a timm model"),
+        (("--teacher", "resnet18", "--teacher-weights", "nowhere.pth"), "there is no such file"),
+        (("--resume-from", "tiny-smal"), "Did you mean 'tiny-small'?"),
+        (("--resume-from", "tiny-small", "--space", "nat-w1.0"), "of the space that is trained"),
+        (("--device", "cuda:77"), "Try --device cpu"),
+        (("--optimizer", "adamv"), "Did you mean 'adam"),
+        (("--resolutions", ""), "at least one"),
+    ],
+)
+def test_pretrain_refuses(
+    command: Command, make_images: MakeImages, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    outcome = command("pretrain", make_images(FOUR), "--out", tmp_path / "out", *SHORT, *words)
+    assert outcome.code in (1, 2)
+    assert said in " ".join(outcome.err.split())
+
+
+def broken(tensors: dict[str, torch.Tensor], how: str) -> dict[str, torch.Tensor]:
+    name = "blocks.1.conv.point_linear.conv.conv.weight"
+    if how == "shape":
+        tensors[name] = tensors[name][:1].contiguous()
+    if how == "nan":
+        tensors[name][0] = torch.nan
+    return tensors
+
+
+@pytest.mark.parametrize(("how", "said"), [("shape", "of other shapes"), ("nan", "not finite"), ("header", "damaged")])
+def test_a_bad_checkpoint_to_start_from_is_named_and_nothing_is_begun(
+    command: Command, make_images: MakeImages, tmp_path: Path, how: str, said: str
+) -> None:
+    space = MobileNetV3Space(0.25, (3, 5), (2, 3), (1, 2), (24,))
+    supernet, path = Supernet(space, 4), tmp_path / "bad.safetensors"
+    supernet.load_state_dict(supernet.state_dict())
+    save_supernet(supernet, Card("bad", "bad", space, 4), path)
+    if how == "header":
+        content = path.read_bytes()
+        path.write_bytes((len(content) * 1000).to_bytes(8, "little") + content[8:])
+    else:
+        from safetensors.torch import load_file, save_file
+
+        save_file(broken(load_file(path), how), path)
+    outcome = command("pretrain", make_images(FOUR), "--out", tmp_path / "out", "--resume-from", path, *SHORT)
+    assert outcome.code == 2
+    assert said in " ".join(outcome.err.split())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_torchrun_trains_as_one_process_does(
+    command: Command, make_images: MakeImages, tmp_path: Path
+) -> None:
+    images = make_images(FOUR)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    assert command("pretrain", images, "--out", alone, *SHORT).code == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "nat"]
+    done = subprocess.run(
+        [*launcher, "pretrain", str(images), "--out", str(together), *SHORT],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("supernet: ") == 1, "one process reports"
+    first, second = (load_supernet_file(out / "supernet.safetensors")[0].state_dict() for out in (alone, together))
+    for name, expected in first.items():
+        torch.testing.assert_close(second[name], expected, rtol=2e-2, atol=2e-3)
