@@ -2,7 +2,8 @@
 
     python benchmarks/transfer_pays.py caltech/ flowers/ dtd/ --supernet tiny-small --seeds 3
 
-The same subnet, resolution, recipe, batches and number of steps on both sides; test accuracy, mean and spread over seeds.
+The same subnet, resolution, recipe, batches and number of steps on both sides; test accuracy, mean and spread over
+seeds.
 """
 
 import json

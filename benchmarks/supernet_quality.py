@@ -1,0 +1,121 @@
+"""Whether a supernet is good as a whole: how its subnets' accuracies lie, and whether they rank as trained nets do.
+
+    python benchmarks/supernet_quality.py tiny-small --data tiny-imagenet/ --subnets 30 --alone 12 --steps 1000
+
+1. Test accuracy of random subnets with the supernet's weights (batch norm recalibrated), against a parabola in
+   log multiply-adds: the standard deviation of the differences.
+2. Kendall's tau between that accuracy and the accuracy of some of the subnets after training each on its own from
+   random weights, all for the same number of steps.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from scipy.stats import kendalltau
+
+from nat.datasets.loading import load_dataset
+from nat.datasets.preprocess import Preprocess
+from nat.datasets.splits import Splits
+from nat.datasets.stream import TrainStream
+from nat.evaluation import SubnetEvaluator
+from nat.finetuning import FinetuneRecipe, train_subnet
+from nat.pretrained.card import Card
+from nat.pretrained.catalogue import load_supernet
+from nat.supernet.architecture import Architecture
+from nat.supernet.costs import CostTable
+from nat.supernet.sampling import sample_uniform
+from nat.supernet.supernet import Supernet
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Training of each subnet on its own."""
+
+    steps: int
+    batch: int
+    rate: float
+
+
+def spread_around_trend(macs: Floats, accuracy: Floats) -> float:
+    """Standard deviation of accuracies around a parabola in log MACs fitted to them."""
+    x = np.log(macs)
+    residual = accuracy - np.polyval(np.polyfit(x, accuracy, 2), x)
+    return float(residual.std(ddof=3))
+
+
+def alone(
+    net: Architecture, card: Card, splits: Splits, evaluator: SubnetEvaluator, budget: Budget, seed: int
+) -> float:
+    """Accuracy of an architecture after training it from random weights."""
+    scratch = Supernet(card.space, splits.num_classes, generator=torch.Generator().manual_seed(seed))
+    stream = TrainStream(
+        splits.train,
+        budget.batch,
+        seed,
+        flip=splits.card.flip,
+        min_crop_area=splits.card.min_crop_area,
+        mean=card.mean,
+        std=card.std,
+    )
+    recipe = FinetuneRecipe(budget.steps, budget.rate)
+    return 1 - evaluator.error_of(
+        train_subnet(scratch.extract(net, fast=True), stream, recipe, torch.device(evaluator.device))
+    )
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="A supernet: a name or a file.")],
+    data: Annotated[str, typer.Option(help="Images of its classes.")],
+    subnets: Annotated[int, typer.Option(help="Random subnets.")] = 30,
+    alone_subnets: Annotated[int, typer.Option("--alone", help="Of these, how many are trained on their own.")] = 12,
+    steps: Annotated[int, typer.Option(help="Steps of each of those trainings.")] = 1000,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    images: Annotated[int, typer.Option(help="Test images.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Prints the spread around the trend and the rank correlation."""
+    torch.set_num_threads(threads)
+    supernet, card = load_supernet(name)
+    splits = load_dataset(data)
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(len(splits.test))[:images])
+
+    def preprocessing(resolution: int) -> Preprocess:
+        return Preprocess.for_resolution(resolution, splits.card.crop_fraction, card.mean, card.std)
+
+    evaluator = SubnetEvaluator(splits.train, splits.test.subset(chosen), preprocessing, device=device)
+    costs = CostTable(card.space, splits.num_classes)
+    encodings = sample_uniform(card.space, subnets, rng)
+    nets = card.space.decode(encodings)
+    supernet.to(device)
+    shared = np.array([1 - evaluator.top1_error(supernet, net) for net in track(nets, "in the supernet")])
+    result: dict[str, object] = {
+        "subnets": len(nets),
+        "top1": [float(shared.min()), float(shared.max())],
+        "spread": spread_around_trend(costs.macs(encodings).astype(np.float64), shared),
+    }
+    some = np.linspace(0, len(nets) - 1, alone_subnets).round().astype(int)
+    some = np.argsort(costs.macs(encodings))[some]
+    if len(some) > 1:
+        budget = Budget(steps, batch, rate)
+        own = [alone(nets[i], card, splits, evaluator, budget, seed) for i in track(some.tolist(), "on their own")]
+        tau, p = kendalltau(shared[some], own)
+        result |= {"alone": len(some), "alone_top1": [min(own), max(own)], "tau": float(tau), "p": float(p)}
+    Console().print_json(json.dumps(result)) if as_json else Console().print(result)
+
+
+if __name__ == "__main__":
+    typer.run(main)
