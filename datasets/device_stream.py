@@ -26,9 +26,9 @@ _WORK_BYTES = 1 << 30  # of float images in one product; only large paddings or 
 class DeviceStream(TrainStream):
     """The batches of `TrainStream`, made where the images are kept as bytes.
 
-    Same images, crops and flips; bytes differ from `TrainStream`'s by one level at most, in few pixels, because torch
-    resizes with weights of another fixed precision. Rows are the same in every part of a batch: the sums are exact
-    (unless torch was told to multiply float32 matrices in less than float32).
+    Same images, crops and flips. Bytes are the same, too, unless about 4 pixels or more become one: then a few differ
+    by one level. Rows are the same in every part of a batch, as the sums are exact (unless torch was told to multiply
+    float32 matrices in less than float32).
     """
 
     def __init__(

@@ -33,7 +33,7 @@ def pair(images: ImageSet, batch_size: int = 12, seed: int = 0, **options: Any) 
     )
 
 
-def assert_same_bytes(actual: Tensor, expected: Tensor, mean: float = 0.02) -> None:
+def assert_same_bytes(actual: Tensor, expected: Tensor, mean: float = 0.01) -> None:
     """Differences in levels, of images in [0, 1]."""
     difference = (actual - expected).mul(255).abs()
     assert actual.shape == expected.shape and actual.dtype == expected.dtype
@@ -62,7 +62,7 @@ def test_boxes_of_few_pixels_in_large_images(height: int, width: int, resolution
     top, left = (20 - height) * chosen // 3, (20 - width) * chosen // 3  # from corner to corner
     crops = Crops(top, left, height * ones, width * ones, chosen % 2 == 1)
     expected, actual = (each._resized(chosen, crops, resolution) for each in (reference, stream))
-    assert_same_bytes(actual / 255, expected / 255, mean=0.05)
+    assert_same_bytes(actual / 255, expected / 255, mean=0.05)  # 24 different pixels at the fewest
 
 
 def test_a_strong_reduction_keeps_to_the_reference() -> None:
