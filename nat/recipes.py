@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from timm.optim import list_optimizers
+from timm.optim import list_optimizers  # type: ignore[attr-defined]  # not marked as a re-export
 
 from nat.errors import InputError, unknown_name
 from nat.supernet.architecture import Architecture
@@ -98,8 +98,9 @@ class PretrainRecipe:
         """Refuses what no training can be made of."""
         if not self.resolutions or min(self.resolutions) < 8:
             raise InputError(f"expected at least one resolution, of 8 pixels or more, got {list(self.resolutions)}.")
-        if self.optimizer not in list_optimizers():
-            raise unknown_name("optimiser", self.optimizer, list_optimizers())
+        known = [str(name) for name in list_optimizers()]
+        if self.optimizer not in known:
+            raise unknown_name("optimiser", self.optimizer, known)
 
     @classmethod
     def sandwich(cls, batch_size: int = 128) -> "PretrainRecipe":

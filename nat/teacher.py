@@ -158,13 +158,13 @@ def fit_probe(features: Tensor, labels: Tensor, classes: int) -> Probe:
         labels: shape (n,).
         classes: outputs.
     """
-    probe = Probe(features, classes)
     batch = min(PROBE_BATCH, len(labels))
     steps = PROBE_EPOCHS * max(1, len(labels) // batch)
-    trainer = WeightTrainer(probe, Schedule(PROBE_RATE, steps), weight_decay=PROBE_DECAY)
     rng = np.random.default_rng(0)
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
+        probe = Probe(features, classes)
+        trainer = WeightTrainer(probe, Schedule(PROBE_RATE, steps), weight_decay=PROBE_DECAY)
         for _ in range(steps):
             chosen = torch.from_numpy(rng.choice(len(labels), batch, replace=False))
             loss = F.cross_entropy(probe(features[chosen].float()), labels[chosen], label_smoothing=0.05)
