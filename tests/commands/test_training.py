@@ -55,9 +55,7 @@ def test_shrinking_is_a_recipe(command: Command, make_images: MakeImages, tmp_pa
     assert (recipe["method"], recipe["optimizer"], recipe["label_smoothing"]) == ("shrinking", "nesterov", 0.1)
 
 
-def test_verify_refuses_images_of_other_classes(
-    command: Command, make_images: MakeImages, supernet_file: Path
-) -> None:
+def test_verify_refuses_images_of_other_classes(command: Command, make_images: MakeImages, supernet_file: Path) -> None:
     outcome = command("checkpoints", "verify", supernet_file, "--data", make_images({"a": 6, "b": 6}))
     assert outcome.code == 2
     assert "expected images of the 5 classes" in outcome.err and "nat transfer DATA --supernet" in outcome.err
@@ -115,9 +113,7 @@ def test_a_bad_checkpoint_to_start_from_is_named_and_nothing_is_begun(
 
 
 @pytest.mark.slow
-def test_torchrun_trains_as_one_process_does(
-    command: Command, make_images: MakeImages, tmp_path: Path
-) -> None:
+def test_torchrun_trains_as_one_process_does(command: Command, make_images: MakeImages, tmp_path: Path) -> None:
     images = make_images(FOUR)
     alone, together = tmp_path / "alone", tmp_path / "together"
     assert command("pretrain", images, "--out", alone, *SHORT).code == 0
