@@ -21,10 +21,9 @@ from rich.progress import track
 from scipy.stats import kendalltau
 
 from nat.datasets.loading import load_dataset
-from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
-from nat.evaluation import SubnetEvaluator
+from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.pretrained.card import Card
 from nat.pretrained.catalogue import load_supernet
@@ -92,10 +91,7 @@ def main(
     splits = load_dataset(data)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(splits.test))[:images])
-
-    def preprocessing(resolution: int) -> Preprocess:
-        return Preprocess.for_resolution(resolution, splits.card.crop_fraction, card.mean, card.std)
-
+    preprocessing = preprocessing_of(splits.card.crop_fraction, card)
     evaluator = SubnetEvaluator(splits.train, splits.test.subset(chosen), preprocessing, device=device)
     costs = CostTable(card.space, splits.num_classes)
     encodings = sample_uniform(card.space, subnets, rng)

@@ -18,10 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from nat.datasets.loading import load_dataset
-from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
-from nat.evaluation import SubnetEvaluator
+from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.pretrained.card import Card
 from nat.pretrained.catalogue import load_supernet
@@ -45,7 +44,7 @@ def subnet_of(card: Card, setting: Setting) -> Architecture:
     """The middle one of five uniform architectures (or another rung), at the setting's resolution."""
     space = card.space.with_resolutions([setting.resolution])
     rungs = ladder(space, 5)
-    return rungs[min(setting.rung, len(rungs) - 1)]
+    return rungs[round(setting.rung / 4 * (len(rungs) - 1))]
 
 
 def top1(supernet: Supernet, card: Card, splits: Splits, setting: Setting, seed: int) -> float:
@@ -64,10 +63,7 @@ def top1(supernet: Supernet, card: Card, splits: Splits, setting: Setting, seed:
     )
     recipe = FinetuneRecipe(setting.steps, setting.rate)
     subnet = train_subnet(subnet, stream, recipe, torch.device("cpu"))
-
-    def preprocessing(resolution: int) -> Preprocess:
-        return Preprocess.for_resolution(resolution, splits.card.crop_fraction, card.mean, card.std)
-
+    preprocessing = preprocessing_of(splits.card.crop_fraction, card)
     return 1 - SubnetEvaluator(splits.train, splits.test, preprocessing).error_of(subnet)
 
 

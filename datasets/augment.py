@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_OPERATIONS, _MIXUP = 11, 12  # first words of the seeds, so that nothing else draws the same numbers
 GROUP = 8  # images that share their operations: Python runs once a group, not once an image
 
 
@@ -41,18 +42,20 @@ class RandomOperations:
         Args:
             images: uint8.
             step: of the training.
-            first: position of the first image in the whole batch of the step; a multiple of 8 makes parts of a batch
-                the same as in the whole.
+            first: position of the first image in the whole batch of the step. Where it is no multiple of 8, a part of
+                a batch has other operations than in the whole.
         """
         groups = []
         for number, group in enumerate(torch.split(images, GROUP), start=first // GROUP):
-            with _seeded(images.device, self._seed, step, number):
+            with _seeded(images.device, _OPERATIONS, self._seed, step, number):
                 groups.append(self._transform(group))
         return torch.cat(groups)
 
 
 class MixUp:
     """Mixup (Zhang et al., ICLR 2018) by torchvision: each image with its neighbour, one share a step.
+
+    Processes that train together mix within their own parts of a batch.
 
     Args:
         alpha: of the Beta distribution of the share; 0.2 is usual.
@@ -73,6 +76,6 @@ class MixUp:
             Images and weights of the classes.
         """
         weights = F.one_hot(targets, self._classes).float() if targets.ndim == 1 else targets
-        with _seeded(images.device, self._seed, step):
+        with _seeded(images.device, _MIXUP, self._seed, step):
             mixed, weights = self._transform(images, weights)
         return mixed, weights

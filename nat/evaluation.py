@@ -1,6 +1,7 @@
 """Judging architectures with a supernet's weights: extract, recalibrate batch norm, measure on validation images."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,14 +10,20 @@ from torch import Tensor
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.errors import TransferError
+from nat.pretrained.card import Card
 from nat.supernet.architecture import Architecture
 from nat.supernet.calibration import recalibrate
 from nat.supernet.evaluation import batched, predict, top1_accuracy
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
 
-Preprocessing = Callable[[int], Preprocess]
+Preprocessing = Callable[[int], Preprocess]  # of a resolution
 CALIBRATION_BATCH = 64
+
+
+def preprocessing_of(crop_fraction: float, card: Card) -> Preprocessing:
+    """What images go through at each resolution, for networks with a supernet's normalisation."""
+    return partial(Preprocess.for_resolution, crop_fraction=crop_fraction, mean=card.mean, std=card.std)
 
 
 class SubnetEvaluator:

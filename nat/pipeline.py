@@ -15,7 +15,7 @@ from nat.classifier import fit_classifier
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.stream import TrainStream
 from nat.errors import RunError, TransferError
-from nat.evaluation import SubnetEvaluator
+from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import write_json
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.fronts import SCHEMA, control_row, front_hypervolume, pareto_set, row, thinned, verdict
@@ -203,7 +203,7 @@ class Transfer:
 
     def preprocessing(self, resolution: int) -> Preprocess:
         """What images go through for an input size."""
-        return Preprocess.for_resolution(resolution, self.splits.card.crop_fraction, self.card.mean, self.card.std)
+        return preprocessing_of(self.splits.card.crop_fraction, self.card)(resolution)
 
     def _stream(self, seed: int) -> TrainStream:
         card = self.splits.card

@@ -4,7 +4,6 @@ Every step is a function of the seed and its number alone (images, resolution, a
 on from its last checkpoint does what the uninterrupted one would have done.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +19,9 @@ from nat.datasets.augment import MixUp, RandomOperations
 from nat.datasets.device_stream import training_stream
 from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
-from nat.errors import InputError, RunError, TransferError
-from nat.files import whole_file
+from nat.errors import InputError, RunError
 from nat.pretrained.card import IMAGENET_MEAN, IMAGENET_STD
+from nat.pretrained.store import write_state
 from nat.recipes import PretrainRecipe, Stage
 from nat.supernet.distributed import Group
 from nat.supernet.importance import sort_channels
@@ -43,7 +42,7 @@ class Checkup:
         step: steps done.
         steps: steps of the whole training.
         stage: its name.
-        loss: cross-entropy of the step's first subnet.
+        loss: cross-entropy of the step's first subnet; with the largest network as teacher, the sum of both losses.
     """
 
     step: int
@@ -62,7 +61,6 @@ class Pretraining:
         splits: the images.
         space: what the supernet is to serve, at the recipe's resolutions.
         recipe: constants.
-        answers: a teacher's logits for the training images, shape (n, classes), or None.
         start: weights to start from instead of random ones; of the same layers.
         device: where it runs.
         group: processes that train together; this one takes its share of each batch.
@@ -71,6 +69,7 @@ class Pretraining:
         supernet: the weights.
         steps: of the whole training.
         step: steps done.
+        answers: a teacher's logits for the training images, shape (n, classes), or None; may be set before `run`.
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class Pretraining:
         space: MobileNetV3Space,
         recipe: PretrainRecipe,
         *,
-        answers: Tensor | None = None,
         start: Supernet | None = None,
         device: torch.device | str = "cpu",
         group: Group | None = None,
@@ -92,7 +90,7 @@ class Pretraining:
         self.stages = recipe.stages(self.space, self.stream.steps_per_epoch)
         self.steps = self.stages[-1].start + self.stages[-1].steps
         self.step = 0
-        self.answers = answers
+        self.answers: Tensor | None = None
         self.supernet = self._fresh(start)
         self.average = ModelEmaV3(self.supernet, decay=recipe.ema, use_warmup=True) if recipe.ema else None
         self.teacher: Subnet | None = None
@@ -117,18 +115,13 @@ class Pretraining:
             The supernet to use.
 
         Raises:
-            TransferError: the loss is not finite any more.
+            TransferError: the loss or a gradient is not finite any more; the weights are those of the step before.
         """
         while self.step < self.steps:
             stage = self._stage(self.step)
             if stage.start == self.step and self.step:
                 self.trainer = self._begin(stage)
             loss = self._train(stage)
-            if not math.isfinite(loss):
-                raise TransferError(
-                    f"training diverged at step {self.step}: lower the learning rate and start again, or resume from "
-                    "an earlier supernet."
-                )
             self.step += 1
             if self.average is not None:
                 self.average.update(self.supernet, self.step)
@@ -182,6 +175,8 @@ class Pretraining:
             self.teacher = self._teacher()
         if stage.resort:
             sort_channels(self.supernet, self._stage(stage.start - 1).space.expands)
+            if self.average is not None:  # whose channels have the old order
+                self.average.set(self.supernet)  # type: ignore[no-untyped-call]
         schedule = Schedule(stage.learning_rate, stage.steps, stage.warmup)
         return WeightTrainer(
             self.supernet,
@@ -218,26 +213,26 @@ class Pretraining:
             "step": self.step,
             "steps": self.steps,
         }
-        with whole_file(folder / STATE) as draft:
-            try:
-                torch.save(state, draft)
-            except RuntimeError as error:  # what torch makes of a full disk
-                raise InputError(
-                    f"cannot write '{folder / STATE}': {error}. Free space or name another place."
-                ) from error
+        write_state(folder / STATE, state)
 
     def restore(self, folder: Path) -> None:
         """Goes on where `save` was called.
 
         Raises:
-            RunError: the folder holds no training, a damaged one, or one of another length or space.
+            RunError: the folder holds no training, a damaged one, or one of another length, space or recipe.
         """
         state = self._read(folder)
+        try:
+            self._take(state)
+        except (KeyError, RuntimeError, ValueError) as error:  # torch tells of other shapes by RuntimeError
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise RunError(f"'{folder}' holds another training ({reason}): name another folder.") from error
+        if not all(tensor.isfinite().all() for tensor in self.supernet.parameters()):
+            raise RunError(f"'{folder / STATE}' holds values that are not finite: delete it to start again.")
+
+    def _take(self, state: dict[str, Any]) -> None:
         if state["steps"] != self.steps:
-            raise RunError(
-                f"'{folder}' holds a training of {state['steps']} steps, this one has {self.steps}. "
-                "Give the same options, or another folder."
-            )
+            raise ValueError(f"of {state['steps']} steps, this one has {self.steps}")
         self.step = int(state["step"])
         self.supernet.load_state_dict(state["supernet"])
         if self.average is not None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from timm.optim import list_optimizers  # type: ignore[attr-defined]  # not marked as a re-export
 
 from nat.errors import InputError, unknown_name
 from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import sample_uniform
 from nat.supernet.space import MobileNetV3Space
+from nat.supernet.training import OPTIMIZERS
 
 Method = Literal["sandwich", "shrinking"]
 
@@ -63,12 +63,12 @@ class PretrainRecipe:
         epochs: passes over the training images, all stages together.
         batch_size: images a step, over all processes.
         learning_rate: peak of the cosine schedule; of the first stage with `shrinking`.
-        optimizer: of timm.
+        optimizer: by timm's name, one of `nat.supernet.training.OPTIMIZERS`.
         weight_decay: of convolutions and linear layers.
         warmup_steps: of the schedule.
         label_smoothing: of the targets.
         random_subnets: of each step of `sandwich`, beside the largest and the smallest.
-        resolutions: image sizes, one drawn a step; the greater ones join as the training goes on.
+        resolutions: image sizes, one drawn a step.
         min_crop_area: least area of a crop as a share of the image; None for the data set's own.
         randaugment: magnitude of RandAugment; 0 for none.
         mixup: alpha of mixup; 0 for none.
@@ -98,9 +98,8 @@ class PretrainRecipe:
         """Refuses what no training can be made of."""
         if not self.resolutions or min(self.resolutions) < 8:
             raise InputError(f"expected at least one resolution, of 8 pixels or more, got {list(self.resolutions)}.")
-        known = [str(name) for name in list_optimizers()]
-        if self.optimizer not in known:
-            raise unknown_name("optimiser", self.optimizer, known)
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("optimiser", self.optimizer, OPTIMIZERS)
 
     @classmethod
     def sandwich(cls, batch_size: int = 128) -> "PretrainRecipe":
@@ -124,8 +123,14 @@ class PretrainRecipe:
         )
 
     def resolution(self, step: int, steps: int, rng: np.random.Generator) -> int:
-        """The image size of a step: from the smallest two at the start, from all of them after 60 % of the training."""
+        """The image size of a step.
+
+        `sandwich` begins with the smallest two and has all after 60 % of the training; `shrinking` has all throughout,
+        as its teacher must know them.
+        """
         count = len(self.resolutions)
+        if self.method == "shrinking":
+            return int(rng.choice(self.resolutions))
         reach = min(1.0, step / (0.6 * steps))
         available = min(count, 2 + math.floor(reach * (count - 2) + 1e-9)) if count > 2 else count
         return int(rng.choice(self.resolutions[:available]))

@@ -21,8 +21,8 @@ from nat.archive import Archive, Evaluation
 from nat.datasets.stream import TrainStream
 from nat.errors import NatError, TransferError
 from nat.evaluation import SubnetEvaluator
-from nat.files import whole_file
 from nat.pareto import select_by_rank
+from nat.pretrained.store import write_state
 from nat.problem import ERROR, SearchProblem
 from nat.progress import Progress, Silence
 from nat.searchers.base import Searcher
@@ -190,8 +190,7 @@ class Search:
     def save(self) -> None:
         """Writes weights and optimiser."""
         state = {"supernet": self.supernet.state_dict(), "trainer": self.trainer.state_dict()}
-        with whole_file(self.checkpoint) as draft:
-            torch.save(state, draft)
+        write_state(self.checkpoint, state)
 
     def restore(self) -> bool:
         """Takes up weights and optimiser where they were saved last, if they were."""

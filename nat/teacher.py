@@ -1,9 +1,10 @@
 """Answers of a pretrained network to the training images, computed once: what a supernet can learn from beside labels.
 
 The network keeps its weights; a linear classifier for the data set's own classes is trained on its pooled features, so
-any of timm's classification networks can teach, whatever it was trained on.
+a classification network of timm can teach whatever it was trained on, if it takes images of the size that is asked for.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from timm import create_model, list_models
 from timm.data import resolve_model_data_config  # type: ignore[attr-defined]  # not marked as a re-export
 from torch import Tensor, autograd, nn
@@ -22,7 +22,7 @@ from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.errors import CheckpointError, InputError
-from nat.files import whole_file
+from nat.pretrained.store import read_tensors, write_tensors
 from nat.progress import Progress
 from nat.supernet.evaluation import top1_accuracy
 from nat.supernet.training import Schedule, WeightTrainer
@@ -46,6 +46,31 @@ class TeacherOptions:
     weights: Path | None = None
     size: int = 128
 
+    def check(self) -> None:
+        """Raises `InputError` unless timm has the model."""
+        if self.model not in list_models():
+            raise InputError(
+                f"expected the name of a timm model as teacher, got '{self.model}': see timm.list_models()."
+            )
+
+    @property
+    def identity(self) -> str:
+        """Model, weights and size in one line.
+
+        Raises:
+            CheckpointError: the weights cannot be read.
+        """
+        if self.weights is None:
+            return f"{self.model} at {self.size} px"
+        try:
+            with self.weights.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot read the teacher's weights in '{self.weights}': {error.strerror or error}."
+            ) from error
+        return f"{self.model} (weights sha256 {digest[:16]}) at {self.size} px"
+
 
 def answers_for(splits: Splits, options: TeacherOptions, out: Path, device: torch.device, progress: Progress) -> Tensor:
     """The teacher's logits for the training images, from `out` if they are there, else computed and stored there.
@@ -64,9 +89,9 @@ def answers_for(splits: Splits, options: TeacherOptions, out: Path, device: torc
         CheckpointError: the teacher's weights cannot be used.
         InputError: there is no such model.
     """
-    path, identity = out / ANSWERS, f"{options.model} at {options.size} px, {splits.fingerprint}"
+    path, identity = out / ANSWERS, f"{options.identity}, images {splits.fingerprint}"
     stored = _stored(path, identity)
-    if stored is not None:
+    if stored is not None and stored.shape == (len(splits.train), splits.num_classes):
         return stored
     network, preprocess = load_teacher(options, device)
     parts = (splits.train, splits.val)
@@ -76,8 +101,7 @@ def answers_for(splits: Splits, options: TeacherOptions, out: Path, device: torc
     answers, checked = _answers(probe, train), _answers(probe, val)
     accuracy = top1_accuracy(checked, splits.val.labels)
     progress.say(f"the teacher {options.model} reaches {accuracy:.3f} top-1 on {len(splits.val)} validation images")
-    with whole_file(path) as draft:
-        save_file({"answers": answers}, draft, {"of": identity})
+    write_tensors(path, {"answers": answers}, {"of": identity})
     return answers
 
 
@@ -88,22 +112,13 @@ def _answers(probe: "Probe", features: Tensor) -> Tensor:
 
 def load_teacher(options: TeacherOptions, device: torch.device) -> tuple[nn.Module, Preprocess]:
     """The network in evaluation mode, and what its images go through."""
-    if options.model not in list_models():
-        raise InputError(
-            f"expected the name of a timm model as teacher, got '{options.model}': see timm.list_models()."
-        )
-    if options.weights is not None and not options.weights.is_file():
-        raise CheckpointError(f"expected the teacher's weights in '{options.weights}'; there is no such file.")
+    options.check()
     try:
-        network = create_model(
-            options.model,
-            pretrained=options.weights is None,
-            checkpoint_path=str(options.weights or ""),
-        )
+        network = create_model(options.model, pretrained=options.weights is None)
+        if options.weights is not None:
+            network.load_state_dict(read_tensors(options.weights))
     except Exception as error:  # downloads and files fail in many ways
-        raise CheckpointError(
-            f"cannot load the teacher '{options.model}': {str(error).splitlines()[0][:200]}"
-        ) from error
+        raise CheckpointError(f"cannot load the teacher '{options.model}': {_first_line(error)}") from error
     config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     preprocess = Preprocess(options.size, options.size, config["mean"], config["std"], "bicubic")
     network = network.eval().to(device).to(memory_format=torch.channels_last)
@@ -119,8 +134,13 @@ def features_of(
     for start in range(0, len(images), BATCH):
         batch = images.subset(range(start, min(start + BATCH, len(images))))
         pixels = preprocess.normalise(batch.stored(preprocess).to(device)).contiguous(memory_format=torch.channels_last)
-        maps = network.forward_features(pixels)  # type: ignore[operator]
-        parts.append(network.forward_head(maps, pre_logits=True).half().cpu())  # type: ignore[operator]
+        try:
+            maps = network.forward_features(pixels)  # type: ignore[operator]
+            parts.append(network.forward_head(maps, pre_logits=True).half().cpu())  # type: ignore[operator]
+        except (AssertionError, RuntimeError) as error:
+            raise InputError(
+                f"the teacher cannot take images of {preprocess.crop} px ({_first_line(error)}): see --teacher-size."
+            ) from error
         advance(len(batch))
     return torch.cat(parts)
 
@@ -171,6 +191,10 @@ def fit_probe(features: Tensor, labels: Tensor, classes: int) -> Probe:
             autograd.backward(loss)
             trainer.update()
     return probe.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def _stored(path: Path, identity: str) -> Tensor | None:

@@ -8,10 +8,9 @@ import torch
 
 from nat.bundle import load_bundle, measure
 from nat.datasets.loading import load_dataset
-from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.errors import InputError
-from nat.evaluation import SubnetEvaluator
+from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.preparation import MACHINE_THREADS, counted, torch_device
 from nat.pretrained.card import Card
 from nat.progress import Progress
@@ -86,10 +85,7 @@ def verify_supernet(
             f"expected images of the {supernet.num_classes} classes that '{card.name}' was trained on, got "
             f"{splits.num_classes} classes. To use it on other classes: nat transfer DATA --supernet {card.name}."
         )
-
-    def preprocessing(resolution: int) -> Preprocess:
-        return Preprocess.for_resolution(resolution, splits.card.crop_fraction, card.mean, card.std)
-
+    preprocessing = preprocessing_of(splits.card.crop_fraction, card)
     evaluator = SubnetEvaluator(
         splits.train, splits.test, preprocessing, calibration_images=CALIBRATION_IMAGES, device=device
     )

@@ -34,12 +34,34 @@ def save_supernet(supernet: Supernet, card: Card, path: Path, *, half: bool = Fa
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
         for name, tensor in supernet.state_dict().items()
     }
+    write_tensors(path, tensors)
+    write_json(path.with_suffix(".json"), card.to_json())
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file, whole or not at all.
+
+    Raises:
+        InputError: the disk is full, or the place cannot be written.
+    """
     with whole_file(path) as draft:
         try:
-            save_file(tensors, draft)
+            save_file(tensors, draft, metadata)
         except SafetensorError as error:  # what a full disk raises
             raise InputError(f"cannot write '{path}': {error}. Free space or name another place.") from error
-    write_json(path.with_suffix(".json"), card.to_json())
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes the state of a training, whole or not at all.
+
+    Raises:
+        InputError: the disk is full, or the place cannot be written.
+    """
+    with whole_file(path) as draft:
+        try:
+            torch.save(dict(state), draft)
+        except RuntimeError as error:  # what torch may make of a full disk
+            raise InputError(f"cannot write '{path}': {error}. Free space or name another place.") from error
 
 
 def load_supernet_file(path: Path) -> tuple[Supernet, Card]:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -19,9 +20,8 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.autograd import Function
 
-from nat.errors import InputError
-
 Group = dist.ProcessGroup
+PATIENCE = timedelta(hours=12)  # of processes that wait for the one that asks a teacher or measures
 
 
 class _Sum(Function):
@@ -113,35 +113,20 @@ class Place:
 
 
 @contextmanager
-def place(device: str | None = None) -> Iterator[Place]:
+def place(device: torch.device) -> Iterator[Place]:
     """This process's place: alone, or one of those that `torchrun` started, which it joins until the end.
 
     Args:
-        device: "cpu", "cuda" or "cuda:1"; None takes a GPU if there is one. Processes of `torchrun` take one GPU each.
-
-    Raises:
-        InputError: there is no such device.
+        device: where to work; processes of `torchrun` on GPUs take one each.
     """
-    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if "WORLD_SIZE" not in os.environ:
-        yield Place(_device(name))
+    if not dist.is_torchelastic_launched():
+        yield Place(device)
         return
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    where = _device(name)
-    if where.type == "cuda":
-        torch.cuda.set_device(where)
-    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield Place(where, dist.group.WORLD, dist.get_rank() == 0)
+        yield Place(device, dist.group.WORLD, dist.get_rank() == 0)
     finally:
         dist.destroy_process_group()
-
-
-def _device(name: str) -> torch.device:
-    try:
-        found = torch.device(name)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"cannot use the device '{name}': {str(error).splitlines()[0]} Try --device cpu.") from error
-    return found

@@ -3,7 +3,9 @@
 Everything here works on encodings (n, 1 + slots) and draws from a generator that is passed in.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -13,6 +15,8 @@ from nat.errors import BudgetError
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.space import Encodings, MobileNetV3Space
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,24 @@ def ladder(space: MobileNetV3Space, count: int) -> list[Architecture]:
 
     Args:
         space: which they are of.
-        count: at least 2; those between are at even steps through the lists of choices. Small spaces have fewer.
+        count: at least 2; those between are at even steps through the lists of choices, which are taken one after the
+            other: depths, expand ratios, resolutions, kernel sizes. Small spaces have fewer.
     """
-    rungs = [number / (count - 1) for number in range(count)]
-    choices = (space.kernels, space.expands, space.depths, space.resolutions)
-    nets = [space.uniform(*(values[round(rung * (len(values) - 1))] for values in choices)) for rung in rungs]  # type: ignore[arg-type]
+    nets = []
+    for number in range(count):
+        rung = number / (count - 1)
+
+        def choice(values: Sequence[T], lead: float, rung: float = rung) -> T:
+            return values[min(len(values) - 1, int(rung * (len(values) - 1) + lead))]
+
+        nets.append(
+            space.uniform(
+                kernel=choice(space.kernels, 0.0),
+                expand=choice(space.expands, 0.5),
+                depth=choice(space.depths, 0.75),
+                resolution=choice(space.resolutions, 0.25),
+            )
+        )
     return list(dict.fromkeys(nets))
 
 

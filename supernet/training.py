@@ -15,10 +15,12 @@ from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # not 
 from torch import Tensor, autograd, nn
 from torch.nn import functional as F
 
+from nat.errors import TransferError
 from nat.supernet.architecture import Architecture
 from nat.supernet.distributed import Group, average_gradients
 from nat.supernet.supernet import Supernet
 
+OPTIMIZERS = ("adam", "adamw", "lamb", "lion", "momentum", "nadamw", "nesterov", "rmsproptf", "sgd")
 FUSED = {"adam", "adamw"}  # updated in one kernel; torch's fused SGD fails where weights join in later steps
 
 
@@ -51,7 +53,7 @@ class WeightTrainer:
     Args:
         network: a supernet or any other module; its parameters are updated in place.
         schedule: learning rate by step.
-        optimizer: name of a timm optimiser.
+        optimizer: one of `OPTIMIZERS`, by timm's names.
         weight_decay: of convolutions and linear layers; batch norm and biases have none.
         clip_norm: gradients are scaled down to this norm at most.
         group: processes that train together, each on a part of every batch; their gradients are averaged.
@@ -75,8 +77,9 @@ class WeightTrainer:
         self.group = group
         self.bfloat16 = bfloat16
         self.step_count = 0
+        fused: dict[str, Any] = {"fused": True} if optimizer in FUSED else {}
         self.optimizer = create_optimizer_v2(
-            network, opt=optimizer, lr=schedule.peak, weight_decay=weight_decay, fused=optimizer in FUSED or None
+            network, opt=optimizer, lr=schedule.peak, weight_decay=weight_decay, **fused
         )
 
     def autocast(self) -> torch.autocast:
@@ -85,12 +88,18 @@ class WeightTrainer:
         return torch.autocast(device, torch.bfloat16, enabled=self.bfloat16 and device == "cuda")
 
     def update(self) -> None:
-        """Takes one step with the gradients that have been accumulated, and clears them."""
+        """Takes one step with the gradients that have been accumulated, and clears them.
+
+        Raises:
+            TransferError: a gradient is not finite; the weights are as they were.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step_count)
         if self.group is not None:
             average_gradients(self.network, self.group)
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+        if not norm.isfinite():
+            raise TransferError(f"training diverged at step {self.step_count}: lower the learning rate.")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step_count += 1

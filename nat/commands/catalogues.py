@@ -123,7 +123,7 @@ def verify_checkpoint(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name or a file.")],
     data: Annotated[str, typer.Option(help="Images of the supernet's classes: a name or a folder.")],
     json: Json = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: a GPU if there is one.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where named data sets lie.")] = None,
 ) -> None:
@@ -134,19 +134,18 @@ def verify_checkpoint(
     import torch
 
     from nat.datasets.loading import load_dataset
-    from nat.preparation import counted
+    from nat.preparation import counted, torch_device
     from nat.pretrained.catalogue import load_supernet
-    from nat.supernet.distributed import place
     from nat.verification import verify_supernet
 
     if threads:
         torch.set_num_threads(threads)
     supernet, card = load_supernet(name)
     progress = ConsoleProgress()
-    with place(device) as here:
-        with counted(progress, "reading images") as report:
-            splits = load_dataset(data, root=data_root, progress=report)
-        found = verify_supernet(supernet.to(here.device), card, splits, here.device, progress)
+    where = torch_device(device)
+    with counted(progress, "reading images") as report:
+        splits = load_dataset(data, root=data_root, progress=report)
+    found = verify_supernet(supernet.to(where), card, splits, where, progress)
     if json:
         print_json(found)
         return

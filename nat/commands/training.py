@@ -4,12 +4,18 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nat.commands.console import ConsoleProgress
-from nat.errors import unknown_name
+from nat.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from nat.recipes import PretrainRecipe
+    from nat.supernet.space import MobileNetV3Space
+    from nat.supernet.supernet import Supernet
+    from nat.teacher import TeacherOptions
 
 
 def pretrain(
@@ -22,7 +28,7 @@ def pretrain(
     epochs: Annotated[float, typer.Option(min=0.001, help="Passes over the training images.")] = 10,
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step, over all processes.")] = 128,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak of the cosine schedule.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Of timm, such as adamw, nesterov, lamb.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="By timm's name, such as adamw, nesterov, lamb.")] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0, help="Of convolutions and linear layers.")] = None,
     resolutions: Annotated[str, typer.Option(help="Input sizes, one drawn a step.")] = "48,56,64",
     label_smoothing: Annotated[float | None, typer.Option(min=0, max=0.9, help="Of the labels.")] = None,
@@ -34,8 +40,9 @@ def pretrain(
     teacher_weights: Annotated[Path | None, typer.Option(help="Its weights. Default: timm downloads them.")] = None,
     teacher_size: Annotated[int, typer.Option(min=16, help="Pixels at which it sees the images.")] = 128,
     resume_from: Annotated[str | None, typer.Option(help="A supernet to start from: a name or a file.")] = None,
+    save_seconds: Annotated[float, typer.Option(min=0, help="Time between checkpoints.")] = 60.0,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, images and architectures.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: a GPU if there is one.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     name: Annotated[str, typer.Option(help="Name on the card.")] = "supernet",
     data_root: Annotated[Path | None, typer.Option(help="Where named data sets lie.")] = None,
@@ -48,55 +55,107 @@ def pretrain(
     """
     import torch
 
-    from nat.datasets.loading import load_dataset
-    from nat.options import read_sizes
-    from nat.preparation import counted
-    from nat.pretrained.catalogue import load_supernet
-    from nat.pretraining import Pretraining
-    from nat.recipes import PretrainRecipe
-    from nat.supernet.distributed import place
-    from nat.supernet.space import named_spaces
-    from nat.teacher import TeacherOptions, answers_for
-    from nat.training_run import Labels, TrainingRun
-
     if threads:
         torch.set_num_threads(threads)
-    methods = {"sandwich": PretrainRecipe.sandwich, "shrinking": PretrainRecipe.shrinking}
-    if recipe not in methods:
-        raise unknown_name("recipe", recipe, methods)
-    asked: dict[str, Any] = {
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-        "weight_decay": weight_decay,
-        "resolutions": tuple(sorted(set(read_sizes(resolutions)))),
-        "label_smoothing": label_smoothing,
-        "min_crop_area": min_crop_area,
-        "randaugment": randaugment,
-        "mixup": mixup,
-        "ema": ema,
-        "seed": seed,
-    }
-    constants = replace(methods[recipe](batch_size), **{key: v for key, v in asked.items() if v is not None})
-    start = load_supernet(resume_from)[0] if resume_from else None
-    spaces = named_spaces()
-    if space is not None and space not in spaces:
-        raise unknown_name("space", space, spaces)
-    chosen = start.space if start is not None and space is None else spaces[space or "small"]
-    with place(device) as here:
-        progress = ConsoleProgress(quiet=not here.leads)
-        with counted(progress, "reading images") as count:
-            size = max(constants.resolutions) * 5 // 4
-            splits = load_dataset(data, root=data_root, store_size=size, progress=count)
-        answers = None
-        if teacher:
-            options = TeacherOptions(teacher, teacher_weights, teacher_size)
-            out.mkdir(parents=True, exist_ok=True)
-            answers = answers_for(splits, options, out, here.device, progress)
-        training = Pretraining(
-            splits, chosen, constants, answers=answers, start=start, device=here.device, group=here.group
-        )
-        labels = Labels(name, shlex.join(["nat", *sys.argv[1:]]), teacher or "", resume_from or "")
-        path = TrainingRun(training, splits, out, labels, progress).run()
-    if here.leads:
+    constants = _recipe(
+        recipe,
+        batch_size,
+        {
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "optimizer": optimizer,
+            "weight_decay": weight_decay,
+            "resolutions": resolutions,
+            "label_smoothing": label_smoothing,
+            "min_crop_area": min_crop_area,
+            "randaugment": randaugment,
+            "mixup": mixup,
+            "ema": ema,
+            "seed": seed,
+        },
+    )
+    taught_by = _teacher(teacher, teacher_weights, teacher_size)
+    path = _train(data, data_root, out, space, resume_from, constants, taught_by, name, device, save_seconds)
+    if path is not None:
         print(f"supernet: {path}   use it with: nat transfer DATA --supernet {path}")
+
+
+def _recipe(method: str, batch_size: int, asked: dict[str, Any]) -> "PretrainRecipe":
+    """A method's constants with those that were asked for in their place."""
+    from nat.options import read_sizes
+    from nat.recipes import PretrainRecipe
+
+    methods = {"sandwich": PretrainRecipe.sandwich, "shrinking": PretrainRecipe.shrinking}
+    if method not in methods:
+        raise unknown_name("recipe", method, methods)
+    asked = {**asked, "resolutions": tuple(sorted(set(read_sizes(asked["resolutions"]))))}
+    return replace(methods[method](batch_size), **{key: value for key, value in asked.items() if value is not None})
+
+
+def _teacher(model: str | None, weights: Path | None, size: int) -> "TeacherOptions | None":
+    from nat.teacher import TeacherOptions
+
+    if model is None:
+        if weights is not None:
+            raise InputError("expected --teacher MODEL beside --teacher-weights: the timm model that they are of.")
+        return None
+    options = TeacherOptions(model, weights, size)
+    options.check()
+    return options
+
+
+def _train(
+    data: str,
+    data_root: Path | None,
+    out: Path,
+    space: str | None,
+    resume_from: str | None,
+    recipe: "PretrainRecipe",
+    teacher: "TeacherOptions | None",
+    name: str,
+    device: str,
+    save_seconds: float,
+) -> Path | None:
+    """Trains in the folder; the path of the supernet in the process that reports, else None."""
+    from nat.datasets.loading import load_dataset
+    from nat.preparation import counted, torch_device
+    from nat.pretrained.catalogue import load_supernet
+    from nat.pretraining import Pretraining
+    from nat.supernet.distributed import place
+    from nat.teacher import answers_for
+    from nat.training_run import Labels, TrainingRun
+
+    start, card = load_supernet(resume_from) if resume_from else (None, None)
+    chosen = _space(space, start)
+    labels = Labels(name, _told(sys.argv[1:]), teacher.identity if teacher else "", card.name if card else "")
+    with place(torch_device(device)) as here:
+        progress = ConsoleProgress(quiet=not here.leads)
+        size = max(max(recipe.resolutions) * 5 // 4, teacher.size if teacher else 0)
+        with counted(progress, "reading images") as count:
+            splits = load_dataset(data, root=data_root, store_size=size, progress=count)
+        training = Pretraining(splits, chosen, recipe, start=start, device=here.device, group=here.group)
+        run = TrainingRun(training, splits, out, labels, progress, save_seconds=save_seconds)
+        try:
+            if teacher is None:
+                path = run.run()
+            else:
+                path = run.run(lambda: answers_for(splits, teacher, out, here.device, progress))
+        except KeyboardInterrupt:
+            progress.say(f"stopped at step {training.step}; the same command goes on from the last checkpoint.")
+            raise
+    return path if here.leads else None
+
+
+def _space(name: str | None, start: "Supernet | None") -> "MobileNetV3Space":
+    """The space that was asked for, by default that of the supernet to start from."""
+    from nat.supernet.space import named_spaces
+
+    spaces = named_spaces()
+    if name is not None and name not in spaces:
+        raise unknown_name("space", name, spaces)
+    return start.space if start is not None and name is None else spaces[name or "small"]
+
+
+def _told(words: list[str]) -> str:
+    """The command for the card: paths are the user's own, but for their last part."""
+    return shlex.join(["nat", *(Path(word).name if "/" in word or "\\" in word else word for word in words)])

@@ -2,17 +2,21 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from nat.pretrained.card import Card
 from nat.pretrained.store import load_supernet_file, save_supernet
+from nat.pretraining import STATE
 from nat.supernet.costs import CostTable
 from nat.supernet.space import MobileNetV3Space
 from nat.supernet.supernet import Supernet
@@ -20,6 +24,7 @@ from nat.supernet.supernet import Supernet
 Command = Callable[..., Any]
 MakeImages = Callable[[Mapping[str, int]], Path]
 SHORT = ("--epochs", "0.5", "--batch-size", "8", "--resolutions", "24,32", "--threads", "1", "--device", "cpu")
+PATIENCE = 400.0  # seconds
 FOUR = {name: 12 for name in "abcd"}
 
 
@@ -44,7 +49,7 @@ def test_pretrain_then_verify_then_go_on(command: Command, make_images: MakeImag
     again = command("pretrain", images, "--out", tmp_path / "on", "--resume-from", path, *SHORT)
     assert again.code == 0, again.err
     card = json.loads((tmp_path / "on" / "supernet.json").read_text())
-    assert f"from {path}" in card["trained_on"]
+    assert "from mine" in card["trained_on"] and str(tmp_path) not in json.dumps(card)
 
 
 def test_shrinking_is_a_recipe(command: Command, make_images: MakeImages, tmp_path: Path) -> None:
@@ -66,10 +71,12 @@ def test_verify_refuses_images_of_other_classes(command: Command, make_images: M
     [
         (("--recipe", "sandwhich"), "Did you mean 'sandwich'?"),
         (("--teacher", "resnet18x"), "name of a timm model"),
-        (("--teacher", "resnet18", "--teacher-weights", "nowhere.pth"), "there is no such file"),
+        (("--teacher", "resnet18", "--teacher-weights", "nowhere.pth"), "cannot read the teacher's weights"),
+        (("--teacher-weights", "nowhere.pth"), "expected --teacher MODEL"),
+        (("--name", "recipe"), "expected a name of letters"),
         (("--resume-from", "tiny-smal"), "Did you mean 'tiny-small'?"),
         (("--resume-from", "tiny-small", "--space", "nat-w1.0"), "of the space that is trained"),
-        (("--device", "cuda:77"), "Try --device cpu"),
+        (("--device", "cuda:77"), "cannot be used here"),
         (("--optimizer", "adamv"), "Did you mean 'adam"),
         (("--resolutions", ""), "at least one"),
     ],
@@ -78,7 +85,7 @@ def test_pretrain_refuses(
     command: Command, make_images: MakeImages, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
     outcome = command("pretrain", make_images(FOUR), "--out", tmp_path / "out", *SHORT, *words)
-    assert outcome.code in (1, 2)
+    assert outcome.code == 2
     assert said in " ".join(outcome.err.split())
 
 
@@ -97,7 +104,6 @@ def test_a_bad_checkpoint_to_start_from_is_named_and_nothing_is_begun(
 ) -> None:
     space = MobileNetV3Space(0.25, (3, 5), (2, 3), (1, 2), (24,))
     supernet, path = Supernet(space, 4), tmp_path / "bad.safetensors"
-    supernet.load_state_dict(supernet.state_dict())
     save_supernet(supernet, Card("bad", "bad", space, 4), path)
     if how == "header":
         content = path.read_bytes()
@@ -113,13 +119,54 @@ def test_a_bad_checkpoint_to_start_from_is_named_and_nothing_is_begun(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["sandwich", "shrinking"])
+def test_killed_at_random_moments_and_started_again_it_ends_with_the_same_weights(tmp_path: Path, recipe: str) -> None:
+    words = [sys.executable, "-m", "nat", "pretrain", "digits", "--recipe", recipe, *SHORT]
+    words += ["--epochs", "0.6", "--ema", "0.9", "--save-seconds", "0.1"]
+    rng = np.random.default_rng()
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*words, "--out", str(whole)], check=True, capture_output=True, timeout=PATIENCE)
+    seen = list[float]()
+    for share in (0.0, 0.3, 0.6):
+        process = subprocess.Popen([*words, "--out", str(killed)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        wait_for_checkpoint(process, killed, share)
+        time.sleep(rng.uniform(0, 1))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, "it was killed too late"
+        seen.append(checkpointed(killed))
+    assert seen == sorted(seen) and seen[0] > 0
+    subprocess.run([*words, "--out", str(killed)], check=True, capture_output=True, timeout=PATIENCE)
+    for file in ("supernet.safetensors", "recipe.json"):
+        assert (killed / file).read_bytes() == (whole / file).read_bytes()
+    assert not [path for path in killed.iterdir() if "draft" in path.name]
+
+
+def checkpointed(out: Path) -> float:
+    """How far the last checkpoint is, 0 to 1; 0 if there is none."""
+    if not (out / STATE).exists():
+        return 0.0
+    state = torch.load(out / STATE, weights_only=True)
+    return float(state["step"] / state["steps"])
+
+
+def wait_for_checkpoint(process: "subprocess.Popen[bytes]", out: Path, share: float) -> None:
+    """Returns when a checkpoint beyond that share of the training is there."""
+    deadline = time.monotonic() + PATIENCE
+    while checkpointed(out) <= share:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
 def test_torchrun_trains_as_one_process_does(command: Command, make_images: MakeImages, tmp_path: Path) -> None:
     images = make_images(FOUR)
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    assert command("pretrain", images, "--out", alone, *SHORT).code == 0
+    words = (*SHORT, "--epochs", "2", "--optimizer", "nesterov", "--learning-rate", "0.5", "--ema", "0.9")
+    alone, together, begun = tmp_path / "alone", tmp_path / "together", tmp_path / "begun"
+    assert command("pretrain", images, "--out", alone, *words).code == 0
+    assert command("pretrain", images, "--out", begun, *words, "--learning-rate", "0").code == 0
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "nat"]
     done = subprocess.run(
-        [*launcher, "pretrain", str(images), "--out", str(together), *SHORT],
+        [*launcher, "pretrain", str(images), "--out", str(together), *words],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -127,6 +174,11 @@ def test_torchrun_trains_as_one_process_does(command: Command, make_images: Make
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("supernet: ") == 1, "one process reports"
-    first, second = (load_supernet_file(out / "supernet.safetensors")[0].state_dict() for out in (alone, together))
-    for name, expected in first.items():
-        torch.testing.assert_close(second[name], expected, rtol=2e-2, atol=2e-3)
+    first, one, two = (torch.load(out / STATE, weights_only=True) for out in (begun, alone, together))
+    for kind in ("supernet", "average"):
+        for name, expected in one[kind].items():
+            moved = float((expected - first[kind][name]).float().norm())
+            apart = float((two[kind][name] - expected).float().norm())
+            assert apart <= 0.02 * moved + 1e-5, f"{kind} {name}"
+    ours, theirs = one["supernet"], first["supernet"]
+    assert sum("conv.weight" in name and not torch.equal(ours[name], theirs[name]) for name in ours) > 20

@@ -1,5 +1,7 @@
 """What each recipe trains, step by step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,8 @@ def test_resolutions_grow_from_the_smaller_to_all() -> None:
     assert drawn(0) == {24, 32}
     assert drawn(30) == {24, 32, 40}
     assert drawn(60) == drawn(99) == {24, 32, 40, 48}
+    shrinking = replace(recipe, method="shrinking")  # whose teacher must know all sizes
+    assert {shrinking.resolution(0, 100, np.random.default_rng(seed)) for seed in range(200)} == {24, 32, 40, 48}
     assert PretrainRecipe(resolutions=(24,)).resolution(0, 100, np.random.default_rng(0)) == 24
 
 

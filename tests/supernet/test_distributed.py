@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nat.supernet.architecture import Architecture
 from nat.supernet.layers import BatchNorm, train_together
@@ -51,7 +50,7 @@ def gradients_of(images: Tensor, labels: Tensor, group: object = None) -> dict[s
     supernet = Supernet(SPACE, 5, generator=torch.Generator().manual_seed(1))
     kept: dict[str, Tensor] = {}
 
-    trainer = WeightTrainer(supernet, Schedule(1e-3, 10), optimizer="sgd", clip_norm=1e9, group=group)  # type: ignore[arg-type]
+    trainer = WeightTrainer(supernet, Schedule(1e-3, 10), optimizer="sgd", clip_norm=0.1, group=group)  # type: ignore[arg-type]
 
     def keep(*_: object) -> None:
         kept.update({f"grad {n}": p.grad.clone() for n, p in supernet.named_parameters() if p.grad is not None})
@@ -108,4 +107,3 @@ def test_batch_norm_of_all_or_the_first_channels(channels: int) -> None:
     assert int(ours.num_batches_tracked or 0) == 1
     x = torch.randn(5, channels, 3, 3)
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
-    assert ours(x).shape == F.relu(x).shape

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -5,11 +6,12 @@ import pytest
 
 from nat.errors import BudgetError
 from nat.supernet.costs import CostTable
-from nat.supernet.sampling import Limits, crossover, mutate, sample_like, sample_stratified, sample_uniform
-from nat.supernet.space import Encodings, MobileNetV3Space
+from nat.supernet.sampling import Limits, crossover, ladder, mutate, sample_like, sample_stratified, sample_uniform
+from nat.supernet.space import Encodings, MobileNetV3Space, named_spaces
 
 TINY = CostTable(MobileNetV3Space(0.25, (3,), (2, 3), (1, 2), (32, 48)), 10)
 NAT = CostTable(MobileNetV3Space(), 100)
+SMALL = MobileNetV3Space(0.5, (3, 5), (2, 3, 4), (1, 2, 3), (48, 56, 64))
 
 
 def all_of(costs: CostTable) -> Encodings:
@@ -102,3 +104,14 @@ def test_sampling_like_an_archive_keeps_its_frequencies_gene_by_gene() -> None:
     assert set(np.unique(drawn[:, 1:])) == {1, 9}
     assert np.mean(drawn == archive[-1]) == pytest.approx(0.25, abs=0.02)
     assert len(np.unique(drawn, axis=0)) > 1000  # genes are drawn apart, not whole rows
+
+
+@pytest.mark.parametrize("space", [*named_spaces().values(), SMALL])
+def test_a_ladder_goes_up_from_the_smallest_to_the_largest(space: MobileNetV3Space) -> None:
+    nets = ladder(space, 5)
+    assert (nets[0], nets[-1]) == (space.smallest(), space.largest())
+    macs = [CostTable(space, 10).of(net)[0] for net in nets]
+    assert len(nets) == 5 and macs == sorted(set(macs))
+    assert ladder(space, 3)[1] == nets[2]
+    single = replace(space, kernels=(3,), expands=(4,), depths=(1,), resolutions=(32,))
+    assert ladder(single, 5) == [single.smallest()]
