@@ -81,7 +81,7 @@ def test_a_training_that_is_stopped_at_any_step_ends_with_the_same_weights(
 
 @pytest.mark.parametrize("name", ["sandwich", "shrinking"])
 def test_every_subnet_learns(space: MobileNetV3Space, make_splits: MakeSplits, name: str, tmp_path: Path) -> None:
-    length, rate = (14, 5e-3) if name == "sandwich" else (30, 0.2)
+    length, rate = (20, 5e-3) if name == "sandwich" else (40, 0.2)
     recipe = replace(RECIPES[name], epochs=length, learning_rate=rate)
     splits = make_splits(3)
     run = TrainingRun(Pretraining(splits, space, recipe), splits, tmp_path, Labels(), Silence())
@@ -238,7 +238,8 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_in(tmp_path, space, make_splits(3))
-    run.training.save(tmp_path)
+    with run._opened():
+        run.training.save(tmp_path)
     good = (tmp_path / STATE).read_bytes()
 
     def full(state: object, path: Path) -> None:
