@@ -7,7 +7,7 @@ import torch
 
 from nat.errors import InputError
 from nat.options import TransferOptions
-from nat.preparation import counted, suitable_threads, with_absolute_paths
+from nat.preparation import counted, input_sizes, suitable_threads, with_absolute_paths
 from nat.progress import Task
 from nat.supernet.space import MobileNetV3Space
 
@@ -21,6 +21,20 @@ def test_threads_do_not_depend_on_what_an_earlier_run_set(space: MobileNetV3Spac
         assert suitable_threads(space) == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "sizes"),
+    [
+        (8, [16, 24, 40, 48]),
+        (32, [16, 24, 40, 48]),
+        (64, [32, 40, 56, 64]),
+        (100, [48, 64, 80, 96]),
+        (128, [64, 88, 104, 128]),
+    ],
+)
+def test_input_sizes_span_half_to_all_of_the_images_and_enlarge_tiny_ones(pixels: int, sizes: list[int]) -> None:
+    assert input_sizes(pixels) == sizes
 
 
 @pytest.mark.parametrize("path", ["x" * 5000, "/" + "x/" * 5000, "~nobody-here/flowers"])
