@@ -22,7 +22,7 @@ from scipy.stats import kendalltau
 
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
-from nat.datasets.stream import TrainStream
+from nat.datasets.stream import Batching, TrainStream
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.pretrained.card import Card
@@ -56,15 +56,7 @@ def alone(
 ) -> float:
     """Accuracy of an architecture after training it from random weights."""
     scratch = Supernet(card.space, splits.num_classes, generator=torch.Generator().manual_seed(seed))
-    stream = TrainStream(
-        splits.train,
-        budget.batch,
-        seed,
-        flip=splits.card.flip,
-        min_crop_area=splits.card.min_crop_area,
-        mean=card.mean,
-        std=card.std,
-    )
+    stream = TrainStream(splits.train, Batching.suited(splits.card, budget.batch, seed, card.mean, card.std))
     recipe = FinetuneRecipe(budget.steps, budget.rate)
     return 1 - evaluator.error_of(
         train_subnet(scratch.extract(net, fast=True), stream, recipe, torch.device(evaluator.device))

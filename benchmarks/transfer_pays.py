@@ -19,7 +19,7 @@ from rich.table import Table
 
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
-from nat.datasets.stream import TrainStream
+from nat.datasets.stream import Batching, TrainStream
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.pretrained.card import Card
@@ -52,15 +52,7 @@ def top1(supernet: Supernet, card: Card, splits: Splits, setting: Setting, seed:
     supernet.reset_classifier(splits.num_classes, torch.Generator().manual_seed(seed))
     supernet.space = card.space.with_resolutions([setting.resolution])
     subnet = supernet.extract(subnet_of(card, setting), fast=True)
-    stream = TrainStream(
-        splits.train,
-        setting.batch,
-        seed,
-        flip=splits.card.flip,
-        min_crop_area=splits.card.min_crop_area,
-        mean=card.mean,
-        std=card.std,
-    )
+    stream = TrainStream(splits.train, Batching.suited(splits.card, setting.batch, seed, card.mean, card.std))
     recipe = FinetuneRecipe(setting.steps, setting.rate)
     subnet = train_subnet(subnet, stream, recipe, torch.device("cpu"))
     preprocessing = preprocessing_of(splits.card.crop_fraction, card)

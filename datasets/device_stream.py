@@ -1,23 +1,21 @@
 """Training batches made on the device that holds the images: crop, resize and flip of a whole batch by two products.
 
-stream = training_stream(splits.train, 256, seed=0, device="cuda", flip=True, min_crop_area=0.3, mean=mean, std=std)
+batching = Batching(256, seed=0, flip=True, min_crop_area=0.3, mean=mean, std=std)
+stream = training_stream(splits.train, batching, device="cuda")
 images, labels = stream.batch(step=1234, resolution=96)   # on the device, if the images fit into it
 
 Not measured yet: nothing here has run on a GPU. Unknown are the time of a batch there against `TrainStream`'s, the
 memory that the products take beside a network, and whether half-precision products would be faster.
 """
 
-from collections.abc import Callable
 from dataclasses import astuple
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nat.datasets.images import ImageSet
-from nat.datasets.preprocess import Triple
-from nat.datasets.stream import Array, Augment, Crops, TrainStream, image_sizes
+from nat.datasets.stream import Array, Augment, Batching, Crops, TrainStream, image_sizes
 
 _MOST_BITS = 16  # of weights after the point: with the 8 of a byte they fill the 24 of float32
 _WORK_BYTES = 1 << 30  # of float images in one product; only large paddings or batches need several
@@ -32,37 +30,20 @@ class DeviceStream(TrainStream):
     """
 
     def __init__(
-        self,
-        images: ImageSet,
-        batch_size: int,
-        seed: int,
-        *,
-        device: torch.device | str,
-        flip: bool,
-        min_crop_area: float,
-        mean: Triple,
-        std: Triple,
-        augment: Augment | None = None,
+        self, images: ImageSet, batching: Batching, augment: Augment | None = None, *, device: torch.device | str
     ) -> None:
         """Copy the images and labels to the device.
 
         Args:
             images: what to train on; at least one image.
-            batch_size: images in a batch.
-            seed: decides order, crops and flips; not negative.
-            device: where images and labels are kept and batches are made.
-            flip: flip half of the images horizontally.
-            min_crop_area: least area of a crop as a fraction of the image, in (0, 1].
-            mean: per channel, for values in [0, 1].
-            std: per channel, for values in [0, 1].
+            batching: size of a batch, crops, flips, normalisation.
             augment: changes the resized bytes of a step further, on the device.
+            device: where images and labels are kept and batches are made.
 
         Raises:
-            InputError: there are no images, or a number is out of range.
+            InputError: there are no images.
         """
-        super().__init__(
-            images, batch_size, seed, flip=flip, min_crop_area=min_crop_area, mean=mean, std=std, augment=augment
-        )
+        super().__init__(images, batching, augment)
         self._padded = _padded(images, torch.device(device))
         self._device_labels = images.labels.to(device)
         self._at_once = max(1, _WORK_BYTES // (4 * self._padded[0].numel()))
@@ -85,37 +66,22 @@ class DeviceStream(TrainStream):
 
 
 def training_stream(
-    images: ImageSet,
-    batch_size: int,
-    seed: int,
-    *,
-    device: torch.device | str,
-    flip: bool,
-    min_crop_area: float,
-    mean: Triple,
-    std: Triple,
-    augment: Augment | None = None,
+    images: ImageSet, batching: Batching, augment: Augment | None = None, *, device: torch.device | str
 ) -> TrainStream:
     """A stream for training on a device: on it where the images fit (see `fits`), else on the CPU.
 
     Args:
         images: what to train on; at least one image.
-        batch_size: images in a batch.
-        seed: decides order, crops and flips; not negative.
-        device: where the training runs.
-        flip: flip half of the images horizontally.
-        min_crop_area: least area of a crop as a fraction of the image, in (0, 1].
-        mean: per channel, for values in [0, 1].
-        std: per channel, for values in [0, 1].
+        batching: size of a batch, crops, flips, normalisation.
         augment: changes the resized bytes of a step further.
+        device: where the training runs.
 
     Raises:
-        InputError: there are no images, or a number is out of range.
+        InputError: there are no images.
     """
-    make: Callable[..., TrainStream] = TrainStream
     if fits(images, device):
-        make = partial(DeviceStream, device=device)
-    return make(images, batch_size, seed, flip=flip, min_crop_area=min_crop_area, mean=mean, std=std, augment=augment)
+        return DeviceStream(images, batching, augment, device=device)
+    return TrainStream(images, batching, augment)
 
 
 def fits(images: ImageSet, device: torch.device | str, share: float = 0.5) -> bool:

@@ -1,6 +1,6 @@
 """Training batches as a pure function of the step, so that resuming needs no state.
 
-stream = TrainStream(splits.train, 64, seed=0, flip=True, min_crop_area=0.3, mean=mean, std=std)
+stream = TrainStream(splits.train, Batching(64, seed=0, flip=True, min_crop_area=0.3, mean=mean, std=std))
 images, labels = stream.batch(step=1234, resolution=96)
 """
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from nat.datasets.cards import DatasetCard
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Triple, normalise
 from nat.errors import InputError
@@ -44,6 +45,42 @@ class Crops:
         return tuple(field.tolist() for field in (self.top, self.left, self.height, self.width, self.flipped))
 
 
+@dataclass(frozen=True)
+class Batching:
+    """How images become training batches.
+
+    Attributes:
+        size: images in a batch.
+        seed: decides order, crops and flips; not negative.
+        flip: flip half of the images horizontally.
+        min_crop_area: least area of a crop as a fraction of the image, in (0, 1].
+        mean: per channel, for values in [0, 1].
+        std: per channel, for values in [0, 1].
+
+    Raises:
+        InputError: a number is out of range.
+    """
+
+    size: int
+    seed: int
+    flip: bool
+    min_crop_area: float
+    mean: Triple
+    std: Triple
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.size < 1 or self.seed < 0:
+            raise InputError(f"expected batch size >= 1 and seed >= 0, got {self.size} and {self.seed}")
+        if not 0 < self.min_crop_area <= 1:
+            raise InputError(f"expected a least crop area in (0, 1], got {self.min_crop_area}")
+
+    @classmethod
+    def suited(cls, card: DatasetCard, size: int, seed: int, mean: Triple, std: Triple) -> "Batching":
+        """With the flips and crops that keep the labels of a data set."""
+        return cls(size, seed, card.flip, card.min_crop_area, mean, std)
+
+
 class TrainStream:
     """Shuffled, randomly cropped and flipped batches, endlessly.
 
@@ -55,46 +92,23 @@ class TrainStream:
         steps_per_epoch: batches in an epoch; the images of the last, partial batch wait for another epoch's order.
     """
 
-    def __init__(
-        self,
-        images: ImageSet,
-        batch_size: int,
-        seed: int,
-        *,
-        flip: bool,
-        min_crop_area: float,
-        mean: Triple,
-        std: Triple,
-        augment: Augment | None = None,
-    ) -> None:
+    def __init__(self, images: ImageSet, batching: Batching, augment: Augment | None = None) -> None:
         """Prepare the stream; opens nothing and draws nothing.
 
         Args:
             images: what to train on; at least one image.
-            batch_size: images in a batch.
-            seed: decides order, crops and flips; not negative.
-            flip: flip half of the images horizontally.
-            min_crop_area: least area of a crop as a fraction of the image, in (0, 1].
-            mean: per channel, for values in [0, 1].
-            std: per channel, for values in [0, 1].
+            batching: size of a batch, crops, flips, normalisation.
             augment: changes the resized bytes of a step further.
 
         Raises:
-            InputError: there are no images, or a number is out of range.
+            InputError: there are no images.
         """
         if len(images) == 0:
             raise InputError("expected images to train on, got none")
-        if batch_size < 1 or seed < 0:
-            raise InputError(f"expected batch size >= 1 and seed >= 0, got {batch_size} and {seed}")
-        if not 0 < min_crop_area <= 1:
-            raise InputError(f"expected a least crop area in (0, 1], got {min_crop_area}")
-        self.batch_size = min(batch_size, len(images))
+        self.batch_size = min(batching.size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
         self._images = images
-        self._seed = seed
-        self._flip = flip
-        self._min_crop_area = min_crop_area
-        self._mean, self._std = mean, std
+        self._batching = batching
         self._augment = augment
         self._sizes = image_sizes(images)
         self._order = (0, self._shuffled(0))  # of the epoch last asked for, so that it is drawn once
@@ -117,7 +131,7 @@ class TrainStream:
         images = self._resized(chosen[rows], crops, resolution)
         if self._augment is not None:
             images = self._augment(images, step, rows.start or 0)
-        return normalise(images, self._mean, self._std), self._labels(chosen[rows]).to(images.device)
+        return normalise(images, self._batching.mean, self._batching.std), self._labels(chosen[rows]).to(images.device)
 
     def _resized(self, chosen: Array, crops: Crops, resolution: int) -> Tensor:
         """The boxes of some images, resized and flipped; uint8 `(b, 3, resolution, resolution)`."""
@@ -143,12 +157,12 @@ class TrainStream:
         return order[position * self.batch_size : (position + 1) * self.batch_size]
 
     def _shuffled(self, epoch: int) -> Array:
-        return np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self._images))
+        return np.random.default_rng([self._batching.seed, _ORDER, epoch]).permutation(len(self._images))
 
     def _crops(self, step: int, sizes: Array) -> Crops:
-        uniform = np.random.default_rng([self._seed, _CROPS, step]).random((5, len(sizes)))
-        box = random_boxes(sizes[:, 0], sizes[:, 1], uniform[:4], self._min_crop_area)
-        return Crops(*box, flipped=(uniform[4] < 0.5) & self._flip)
+        uniform = np.random.default_rng([self._batching.seed, _CROPS, step]).random((5, len(sizes)))
+        box = random_boxes(sizes[:, 0], sizes[:, 1], uniform[:4], self._batching.min_crop_area)
+        return Crops(*box, flipped=(uniform[4] < 0.5) & self._batching.flip)
 
 
 def random_boxes(

@@ -12,8 +12,9 @@ import torch
 from nat.archive import Archive, Evaluation
 from nat.bundle import Bundle, load_bundle, measure, save_bundle
 from nat.classifier import fit_classifier
+from nat.datasets.device_stream import training_stream
 from nat.datasets.preprocess import Preprocess
-from nat.datasets.stream import TrainStream
+from nat.datasets.stream import Batching, TrainStream
 from nat.errors import RunError, TransferError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import write_json
@@ -206,16 +207,8 @@ class Transfer:
         return preprocessing_of(self.splits.card.crop_fraction, self.card)(resolution)
 
     def _stream(self, seed: int) -> TrainStream:
-        card = self.splits.card
-        return TrainStream(
-            self.splits.train,
-            self.amounts.batch,
-            seed,
-            flip=card.flip,
-            min_crop_area=card.min_crop_area,
-            mean=self.card.mean,
-            std=self.card.std,
-        )
+        batching = Batching.suited(self.splits.card, self.amounts.batch, seed, self.card.mean, self.card.std)
+        return training_stream(self.splits.train, batching, device=self.device)
 
     def _tuned(self, architecture: Architecture, where: Path) -> Bundle:
         """The fine-tuned bundle of an architecture, from the run's folders if it is there."""

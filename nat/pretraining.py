@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from nat.datasets.augment import MixUp, RandomOperations
 from nat.datasets.device_stream import training_stream
 from nat.datasets.splits import Splits
-from nat.datasets.stream import TrainStream
+from nat.datasets.stream import Batching, TrainStream
 from nat.errors import InputError, RunError
 from nat.pretrained.card import IMAGENET_MEAN, IMAGENET_STD
 from nat.pretrained.store import write_state
@@ -259,18 +259,11 @@ class Pretraining:
 
 
 def _stream(splits: Splits, recipe: PretrainRecipe, device: torch.device) -> TrainStream:
-    card = splits.card
-    return training_stream(
-        splits.train,
-        recipe.batch_size,
-        recipe.seed,
-        device=device,
-        flip=card.flip,
-        min_crop_area=recipe.min_crop_area or card.min_crop_area,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        augment=RandomOperations(recipe.randaugment, recipe.seed) if recipe.randaugment else None,
-    )
+    batching = Batching.suited(splits.card, recipe.batch_size, recipe.seed, IMAGENET_MEAN, IMAGENET_STD)
+    if recipe.min_crop_area:
+        batching = replace(batching, min_crop_area=recipe.min_crop_area)
+    augment = RandomOperations(recipe.randaugment, recipe.seed) if recipe.randaugment else None
+    return training_stream(splits.train, batching, augment, device=device)
 
 
 def _share(batch_size: int, group: Group | None) -> slice:

@@ -1,51 +1,11 @@
-"""Commands in this process, tiny image folders and a tiny supernet."""
+"""Tiny image folders."""
 
-import json
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-
-from nat.main import main
-from nat.pretrained.card import Card
-from nat.pretrained.store import save_supernet
-from nat.supernet.space import MobileNetV3Space
-from nat.supernet.supernet import Supernet
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command did: exit code, standard output, standard error."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture(scope="session")
-def command() -> Callable[..., Outcome]:
-    """Runs `nat` with the given words in this process."""
-
-    def run(*words: str | Path) -> Outcome:
-        out, err = StringIO(), StringIO()
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in words])
-        code = stopped.value.code
-        assert code is None or isinstance(code, int)
-        return Outcome(code or 0, out.getvalue(), err.getvalue())
-
-    return run
 
 
 @pytest.fixture
@@ -63,13 +23,3 @@ def make_images(tmp_path: Path) -> Callable[[Mapping[str, int]], Path]:
         return root
 
     return make
-
-
-@pytest.fixture(scope="session")
-def supernet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small supernet of random weights, with its card."""
-    space = MobileNetV3Space(width=0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(24,))
-    path = tmp_path_factory.mktemp("supernet") / "mini.safetensors"
-    supernet = Supernet(space, 5, generator=torch.Generator().manual_seed(0))
-    save_supernet(supernet, Card("mini", "random weights", space, num_classes=5), path)
-    return path

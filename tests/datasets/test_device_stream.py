@@ -8,7 +8,7 @@ from torch import Tensor
 from nat.datasets import ImageSet, TrainStream
 from nat.datasets import device_stream as module
 from nat.datasets.device_stream import DeviceStream, fits, training_stream
-from nat.datasets.stream import Crops
+from nat.datasets.stream import Batching, Crops
 from nat.errors import InputError
 
 OPTIONS: dict[str, Any] = {"flip": True, "min_crop_area": 0.3, "mean": (0.0,) * 3, "std": (1.0,) * 3}
@@ -26,11 +26,9 @@ def noise(sizes: list[tuple[int, int]]) -> ImageSet:
 
 def pair(images: ImageSet, batch_size: int = 12, seed: int = 0, **options: Any) -> tuple[TrainStream, DeviceStream]:
     """The reference and the stream under test."""
-    settings = OPTIONS | options
-    return (
-        TrainStream(images, batch_size, seed, **settings),
-        DeviceStream(images, batch_size, seed, device="cpu", **settings),
-    )
+    augment = options.pop("augment", None)
+    batching = Batching(batch_size, seed, **OPTIONS | options)
+    return TrainStream(images, batching, augment), DeviceStream(images, batching, augment, device="cpu")
 
 
 def assert_same_bytes(actual: Tensor, expected: Tensor, mean: float = 0.01) -> None:
@@ -136,7 +134,7 @@ def test_bad_settings_are_refused() -> None:
 def test_the_cpu_keeps_the_train_stream() -> None:
     images = noise(MIXED)
     assert not fits(images, "cpu") and not fits(images, torch.device("cpu"), share=1.0)
-    stream = training_stream(images, 12, 0, device="cpu", **OPTIONS)
+    stream = training_stream(images, Batching(12, 0, **OPTIONS), device="cpu")
     assert type(stream) is TrainStream
     assert torch.equal(stream.batch(0, 16)[0], pair(images)[0].batch(0, 16)[0])
 
@@ -151,7 +149,7 @@ def test_padded_bytes_must_fit_into_the_share_of_free_memory(monkeypatch: pytest
 def test_the_factory_takes_the_device_where_the_images_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "fits", lambda images, device: True)
     images = noise(UNIFORM)
-    stream = training_stream(images, 12, 0, device="cpu", **OPTIONS)
+    stream = training_stream(images, Batching(12, 0, **OPTIONS), device="cpu")
     assert isinstance(stream, DeviceStream)
     assert torch.equal(stream.batch(0, 16)[0], pair(images)[1].batch(0, 16)[0])
 
@@ -159,7 +157,7 @@ def test_the_factory_takes_the_device_where_the_images_fit(monkeypatch: pytest.M
 @pytest.mark.gpu
 def test_a_gpu_gives_the_bytes_of_the_cpu() -> None:
     images = noise(MIXED)
-    stream = training_stream(images, 12, 0, device="cuda", **OPTIONS)
+    stream = training_stream(images, Batching(12, 0, **OPTIONS), device="cuda")
     assert isinstance(stream, DeviceStream)
     for resolution in (7, 40, 96):
         batch, labels = stream.batch(1, resolution)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nat.datasets import ImageSet, TrainStream
-from nat.datasets.stream import random_boxes
+from nat.datasets.stream import Batching, random_boxes
 from nat.errors import InputError
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -24,7 +24,7 @@ def numbered(count: int, size: int = 12, varied: bool = False) -> ImageSet:
 def stream(
     images: ImageSet, batch_size: int = 8, seed: int = 0, flip: bool = True, min_crop_area: float = 0.3
 ) -> TrainStream:
-    return TrainStream(images, batch_size, seed, flip=flip, min_crop_area=min_crop_area, mean=MEAN, std=STD)
+    return TrainStream(images, Batching(batch_size, seed, flip, min_crop_area, MEAN, STD))
 
 
 @pytest.mark.parametrize("varied", [False, True])

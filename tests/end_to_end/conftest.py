@@ -2,20 +2,10 @@
 
 import json
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-
-from nat.main import main
-from nat.pretrained.card import Card
-from nat.pretrained.store import save_supernet
-from nat.supernet.space import MobileNetV3Space
-from nat.supernet.supernet import Supernet
 
 AMOUNTS = {
     "initial": 4,
@@ -35,46 +25,8 @@ AMOUNTS = {
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command did: exit code, standard output, standard error."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Command = Callable[..., Outcome]
+Command = Callable[..., Any]
 Words = Callable[..., list[str]]
-
-
-@pytest.fixture(scope="session")
-def command() -> Command:
-    """Runs `nat` with the given words in this process."""
-
-    def run(*words: str | Path) -> Outcome:
-        out, err = StringIO(), StringIO()
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in words])
-        code = stopped.value.code
-        assert code is None or isinstance(code, int)
-        return Outcome(code or 0, out.getvalue(), err.getvalue())
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def supernet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A supernet of random weights, small enough that a step takes a tenth of a second."""
-    space = MobileNetV3Space(width=0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(24,))
-    path = tmp_path_factory.mktemp("supernet") / "mini.safetensors"
-    supernet = Supernet(space, 5, generator=torch.Generator().manual_seed(0))
-    save_supernet(supernet, Card("mini", "random weights", space, num_classes=5), path)
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import torch
 from nat.archive import Archive, Evaluation
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
-from nat.datasets.stream import TrainStream
+from nat.datasets.stream import Batching, TrainStream
 from nat.errors import TransferError
 from nat.evaluation import SubnetEvaluator
 from nat.problem import ERROR, SearchProblem
@@ -74,7 +74,7 @@ def make_search(problem: SearchProblem, make_splits: Callable[[int], Splits], tm
         supernet = Supernet(problem.space, 3, generator=torch.Generator().manual_seed(0))
         trainer = WeightTrainer(supernet, Schedule(1e-3, max(1, plan.total_steps)))
         half = (0.5, 0.5, 0.5)
-        stream = TrainStream(splits.train, 8, plan.seed, flip=False, min_crop_area=0.5, mean=half, std=half)
+        stream = TrainStream(splits.train, Batching(8, plan.seed, flip=False, min_crop_area=0.5, mean=half, std=half))
         search = Search(
             problem,
             searcher or NatSearcher(population=8, generations=2),

@@ -13,7 +13,7 @@ from nat.classifier import fit_classifier
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
-from nat.datasets.stream import TrainStream
+from nat.datasets.stream import Batching, TrainStream
 from nat.errors import TransferError
 from nat.evaluation import SubnetEvaluator
 from nat.finetuning import FinetuneRecipe, train_subnet
@@ -31,7 +31,7 @@ def preprocessing(resolution: int) -> Preprocess:
 
 
 def stream_of(splits: Splits, seed: int = 0) -> TrainStream:
-    return TrainStream(splits.train, 16, seed, flip=False, min_crop_area=0.5, mean=HALF, std=HALF)
+    return TrainStream(splits.train, Batching(16, seed, flip=False, min_crop_area=0.5, mean=HALF, std=HALF))
 
 
 def smallest_net(space: MobileNetV3Space, seed: int = 0) -> Subnet:
