@@ -30,10 +30,10 @@ from nat.errors import InputError
 from nat.supernet.architecture import Architecture
 from nat.supernet.encodings import to_ofa_lists
 from nat.supernet.sampling import sample_uniform
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
-SPACE = MobileNetV3Space()
+SPACE = MobileNetSpace()
 CLASSES = 1000
 TOLERANCE = 1e-6  # in float64, of logits of about 1
 PRECISIONS = (torch.float64, torch.float32)  # of the check; the last is the one that is timed

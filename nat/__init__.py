@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nat.pretrained.catalogue import load_supernet
     from nat.searchers import NatSearcher, RandomSearcher
     from nat.supernet.architecture import Architecture
-    from nat.supernet.space import MobileNetV3Space
+    from nat.supernet.space import MobileNetSpace
     from nat.supernet.supernet import Supernet
 
 __version__ = "0.1.0"
@@ -31,7 +31,7 @@ _HOMES = {
     "Architecture": "nat.supernet.architecture",
     "Bundle": "nat.bundle",
     "Evaluation": "nat.archive",
-    "MobileNetV3Space": "nat.supernet.space",
+    "MobileNetSpace": "nat.supernet.space",
     "NatError": "nat.errors",
     "NatSearcher": "nat.searchers",
     "RandomSearcher": "nat.searchers",
@@ -51,7 +51,7 @@ __all__ = [
     "Archive",
     "Bundle",
     "Evaluation",
-    "MobileNetV3Space",
+    "MobileNetSpace",
     "NatError",
     "NatSearcher",
     "RandomSearcher",

@@ -24,7 +24,8 @@ from nat.files import read_json, write_json, write_text
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import costs_of, space_around
 from nat.supernet.evaluation import predict, top1_accuracy
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
+from nat.supernet.structure import structure_of, with_structure
 from nat.supernet.subnet import Subnet
 
 Content = TypeVar("Content")
@@ -100,7 +101,7 @@ def save_bundle(
     with _whole_folder(path) as draft:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in subnet.state_dict().items()}
         save_file(state, draft / "model.safetensors")
-        write_json(draft / "architecture.json", subnet.architecture.to_json())
+        write_json(draft / "architecture.json", with_structure(subnet.architecture.to_json(), subnet.structure))
         write_json(draft / "preprocess.json", preprocess.to_json())
         write_json(draft / "labels.json", list(labels))
         write_json(draft / "metrics.json", dict(metrics))
@@ -173,9 +174,9 @@ def _read(path: Path, take: Callable[[Any], Content]) -> Content:
         ) from error
 
 
-def _in_its_space(data: Any) -> tuple[Architecture, MobileNetV3Space]:
+def _in_its_space(data: Any) -> tuple[Architecture, MobileNetSpace]:
     architecture = Architecture.from_json(data)
-    return architecture, space_around(architecture)
+    return architecture, space_around(architecture, structure=structure_of(data, architecture.family))
 
 
 def _checked_metrics(data: Any) -> Metrics:
@@ -222,7 +223,7 @@ def measure(model: Subnet, preprocess: Preprocess, images: ImageSet, device: tor
 def model_card(subnet: Subnet, preprocess: Preprocess, labels: tuple[str, ...], metrics: Mapping[str, Any]) -> str:
     """README.md of a bundle."""
     a = subnet.architecture
-    macs, params = costs_of(a, len(labels))
+    macs, params = costs_of(a, len(labels), subnet.structure)
     data, test, val = metrics["data"], metrics["test"], metrics["val"]
     return f"""# Subnet {a.id}
 

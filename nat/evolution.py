@@ -22,7 +22,7 @@ from pymoo.util.ref_dirs import get_reference_directions
 
 from nat.problem import SearchProblem
 from nat.supernet.sampling import crossover, mutate
-from nat.supernet.space import Encodings, MobileNetV3Space
+from nat.supernet.space import Encodings, MobileNetSpace
 
 Predict = Callable[[Encodings], NDArray[np.float64]]
 
@@ -50,7 +50,7 @@ class _Predicted(Problem):  # type: ignore[misc]
 class _SpaceCrossover(Crossover):  # type: ignore[misc]
     """Two children of two parents, drawn independently: each gene of each child is from either parent."""
 
-    def __init__(self, space: MobileNetV3Space) -> None:
+    def __init__(self, space: MobileNetSpace) -> None:
         super().__init__(2, 2, prob=0.9)
         self.space = space
 
@@ -63,7 +63,7 @@ class _SpaceCrossover(Crossover):  # type: ignore[misc]
 class _SpaceMutation(Mutation):  # type: ignore[misc]
     """Redraws each gene with the given probability."""
 
-    def __init__(self, space: MobileNetV3Space, probability: float) -> None:
+    def __init__(self, space: MobileNetSpace, probability: float) -> None:
         super().__init__(prob=1.0)
         self.space, self.probability = space, probability
 
@@ -74,7 +74,7 @@ class _SpaceMutation(Mutation):  # type: ignore[misc]
 class _SpaceRepair(Repair):  # type: ignore[misc]
     """Brings encodings to their canonical form, so that pymoo finds duplicates."""
 
-    def __init__(self, space: MobileNetV3Space) -> None:
+    def __init__(self, space: MobileNetSpace) -> None:
         super().__init__()
         self.space = space
 

@@ -13,7 +13,7 @@ from nat.problem import SearchProblem, read_objectives
 from nat.progress import Progress
 from nat.run_folder import RunFolder, check_new
 from nat.supernet.costs import CostTable
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 
 
 def pick(
@@ -45,7 +45,7 @@ def pick(
     check_new(out)  # before any work
     config = folder.read_config()
     options = folder.read_options()
-    space = MobileNetV3Space.from_json(config["space"])
+    space = MobileNetSpace.from_json(config["space"])
     problem = SearchProblem(CostTable(space, config["data"]["classes"]), read_objectives(options.objectives))
     with Archive(folder.archive, read_only=True) as archive:
         front = pareto_set(problem, archive.at_version(max(archive.versions)))

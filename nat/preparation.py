@@ -17,7 +17,7 @@ from nat.progress import Progress, Task
 from nat.searchers import NatSearcher, RandomSearcher, Searcher, check_searcher
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
 MACHINE_THREADS = torch.get_num_threads()  # taken before any run of this process sets its own number
@@ -71,7 +71,7 @@ def counted(progress: Progress, title: str) -> Iterator[Callable[[int, int], Non
         yield report
 
 
-def transfer_space(space: MobileNetV3Space, options: TransferOptions, splits: Splits) -> MobileNetV3Space:
+def transfer_space(space: MobileNetSpace, options: TransferOptions, splits: Splits) -> MobileNetSpace:
     """The supernet's space with the input sizes that suit the images and the budget.
 
     The sizes are `input_sizes` of the median of the images' shorter sides. Those at which even the smallest subnet
@@ -100,7 +100,7 @@ def input_sizes(pixels: float) -> list[int]:
     return sorted({round((low + third * (high - low) / 3) / 8) * 8 for third in range(4)})
 
 
-def _feasible(space: MobileNetV3Space, resolution: int, limits: Limits, num_classes: int) -> bool:
+def _feasible(space: MobileNetSpace, resolution: int, limits: Limits, num_classes: int) -> bool:
     try:
         limits.check(CostTable(space.with_resolutions([resolution]), num_classes))
     except BudgetError:
@@ -108,12 +108,12 @@ def _feasible(space: MobileNetV3Space, resolution: int, limits: Limits, num_clas
     return True
 
 
-def suitable_threads(space: MobileNetV3Space) -> int:
+def suitable_threads(space: MobileNetSpace) -> int:
     """CPU threads worth having: one for tiny images, whose operations are too short to share, else the machine's."""
     return 1 if space.resolutions[-1] < SHARED_RESOLUTION else MACHINE_THREADS
 
 
-def adapted_to(supernet: Supernet, space: MobileNetV3Space, num_classes: int, seed: int) -> Supernet:
+def adapted_to(supernet: Supernet, space: MobileNetSpace, num_classes: int, seed: int) -> Supernet:
     """The same weights for other input sizes, with a fresh classifier for that many classes."""
     generator = torch.Generator().manual_seed(seed)
     supernet.reset_classifier(num_classes, generator)

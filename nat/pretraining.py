@@ -26,7 +26,7 @@ from nat.recipes import PretrainRecipe, Stage
 from nat.supernet.distributed import Group
 from nat.supernet.importance import sort_channels
 from nat.supernet.layers import train_together
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer, sandwich_step
@@ -75,7 +75,7 @@ class Pretraining:
     def __init__(
         self,
         splits: Splits,
-        space: MobileNetV3Space,
+        space: MobileNetSpace,
         recipe: PretrainRecipe,
         *,
         start: Supernet | None = None,

@@ -10,7 +10,7 @@ from nat.archive import Evaluation
 from nat.errors import InputError, unknown_name
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
-from nat.supernet.space import Encodings, MobileNetV3Space
+from nat.supernet.space import Encodings, MobileNetSpace
 
 Objectives = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ class SearchProblem:
     limits: Limits = field(default_factory=Limits)
 
     @property
-    def space(self) -> MobileNetV3Space:
+    def space(self) -> MobileNetSpace:
         """The architectures to choose from."""
         return self.costs.space
 

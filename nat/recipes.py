@@ -14,7 +14,7 @@ import numpy as np
 from nat.errors import InputError, unknown_name
 from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import sample_uniform
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.training import OPTIMIZERS
 
 Method = Literal["sandwich", "shrinking"]
@@ -38,7 +38,7 @@ class Stage:
     """
 
     name: str
-    space: MobileNetV3Space
+    space: MobileNetSpace
     start: int
     steps: int
     learning_rate: float
@@ -135,7 +135,7 @@ class PretrainRecipe:
         available = min(count, 2 + math.floor(reach * (count - 2) + 1e-9)) if count > 2 else count
         return int(rng.choice(self.resolutions[:available]))
 
-    def stages(self, space: MobileNetV3Space, steps_per_epoch: int) -> list[Stage]:
+    def stages(self, space: MobileNetSpace, steps_per_epoch: int) -> list[Stage]:
         """The stages of a training of that space, in order.
 
         Raises:
@@ -160,7 +160,7 @@ _PHASES = (
 )
 
 
-def _shrinking(recipe: PretrainRecipe, space: MobileNetV3Space, steps: int) -> list[Stage]:
+def _shrinking(recipe: PretrainRecipe, space: MobileNetSpace, steps: int) -> list[Stage]:
     spaces = _growing_spaces(space)
     phases = [(phase, spaces[i]) for i, phase in enumerate(_PHASES) if i == 0 or spaces[i] != spaces[i - 1]]
     if steps < len(phases):
@@ -177,7 +177,7 @@ def _shrinking(recipe: PretrainRecipe, space: MobileNetV3Space, steps: int) -> l
     return stages
 
 
-def _growing_spaces(space: MobileNetV3Space) -> list[MobileNetV3Space]:
+def _growing_spaces(space: MobileNetSpace) -> list[MobileNetSpace]:
     """The space of each phase: choices are added from the greatest down, those of a depth and an expand ratio twice."""
     full = replace(space, kernels=space.kernels[-1:], depths=space.depths[-1:], expands=space.expands[-1:])
     kernels = replace(full, kernels=space.kernels)

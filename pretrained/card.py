@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nat.errors import CheckpointError, InputError
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 
 SCHEMA = 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -33,7 +33,7 @@ class Card:
 
     name: str
     title: str
-    space: MobileNetV3Space
+    space: MobileNetSpace
     num_classes: int
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -78,7 +78,7 @@ class Card:
             return cls(
                 name=str(data["name"]),
                 title=str(data["title"]),
-                space=MobileNetV3Space.from_json(data["space"]),
+                space=MobileNetSpace.from_json(data["space"]),
                 num_classes=int(data["num_classes"]),
                 mean=mean,
                 std=std,

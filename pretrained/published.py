@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from nat.errors import CheckpointError
-from nat.supernet.space import STEM_WIDTH, MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 STEM = "first_conv.conv.weight"
@@ -64,7 +64,7 @@ def _flattened(name: str) -> str:
     return re.sub(r"\b(bn|conv|linear)\.\1\b", r"\1", name)
 
 
-def published_space(state: Mapping[str, Tensor]) -> tuple[MobileNetV3Space, int]:
+def published_space(state: Mapping[str, Tensor]) -> tuple[MobileNetSpace, int]:
     """The space (width 1.0 or 1.2) and the number of classes of a published state dict, from its shapes.
 
     Raises:
@@ -78,7 +78,7 @@ def published_space(state: Mapping[str, Tensor]) -> tuple[MobileNetV3Space, int]
         )
     stem = flat[STEM].shape[0] if flat[STEM].ndim == 4 and flat[CLASSIFIER].ndim == 2 else 0
     for width in (1.0, 1.2):
-        space = MobileNetV3Space(width=width)
-        if space.channels(STEM_WIDTH) == stem:
+        space = MobileNetSpace(width=width)
+        if space.channels(space.structure.stem) == stem:
             return space, int(flat[CLASSIFIER].shape[0])
     raise CheckpointError(f"expected a stem of 16 (width 1.0) or 24 channels (width 1.2), got {stem}.")

@@ -1,4 +1,4 @@
-"""One architecture of a MobileNetV3 space, as a value.
+"""One architecture of a space of mobile networks, as a value.
 
     >>> net = Architecture(kernels=(3,) * 10, expands=(4,) * 10, depths=(2,) * 5, resolution=224)
     >>> Architecture.from_json(net.to_json()) == net
@@ -6,7 +6,7 @@
 
 Only the layers that are present are held, stage by stage, so that two spellings of one network (lists padded
 with anything, as once-for-all writes them) are one value. Which values are legal is the space's to say
-(`nat.supernet.space.MobileNetV3Space.validate`).
+(`nat.supernet.space.MobileNetSpace.validate`).
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from nat.errors import InputError
 
-FAMILY = "mobilenetv3"
+DEFAULT_FAMILY = "mobilenetv3"
 Number = TypeVar("Number", int, float)
 
 
@@ -32,6 +32,7 @@ class Architecture:
         depths: number of layers of each stage.
         resolution: input height and width in pixels.
         width: width multiplier of the supernet that the network belongs to.
+        family: name of the structure (`nat.supernet.structure`) that the network belongs to.
     """
 
     kernels: tuple[int, ...]
@@ -39,6 +40,7 @@ class Architecture:
     depths: tuple[int, ...]
     resolution: int
     width: float = 1.0
+    family: str = DEFAULT_FAMILY
 
     def __post_init__(self) -> None:
         """Makes 4.0 and 4, lists and tuples, numpy's and Python's integers one spelling; refuses unequal lengths."""
@@ -63,7 +65,7 @@ class Architecture:
     def to_json(self) -> dict[str, Any]:
         """The published `net.subnet` form, plus `space`."""
         return {
-            "space": FAMILY,
+            "space": self.family,
             "ks": list(self.kernels),
             "e": list(self.expands),
             "d": list(self.depths),
@@ -85,8 +87,9 @@ class Architecture:
         """
         if not isinstance(data, Mapping):
             raise InputError(f"expected an architecture as a JSON object, got {type(data).__name__}.")
-        if (family := data.get("space", FAMILY)) != FAMILY:
-            raise InputError(f"expected an architecture of space '{FAMILY}', got '{family}'.")
+        family = data.get("space", DEFAULT_FAMILY)
+        if not isinstance(family, str):
+            raise InputError(f"expected the name of a space, got {family!r}.")
         missing = [key for key in ("ks", "e", "d", "r") if key not in data]
         if missing:
             raise InputError(f"expected an architecture with the keys ks, e, d, r; {', '.join(missing)} missing.")
@@ -100,6 +103,7 @@ class Architecture:
             depths=depths,
             resolution=resolution[0],
             width=_numbers([1.0 if data.get("w") is None else data["w"]], "w")[0],
+            family=family,
         )
 
 

@@ -5,8 +5,8 @@ activations, means and the products of squeeze-and-excite are free); batch size 
 call FLOPs and half of what `torch.utils.flop_counter` says. Parameters include batch norm's scale and shift, and
 biases.
 
-    >>> from nat.supernet.space import MobileNetV3Space
-    >>> space = MobileNetV3Space()
+    >>> from nat.supernet.space import MobileNetSpace
+    >>> space = MobileNetSpace()
     >>> CostTable(space, num_classes=1000).macs(space.encode([space.smallest()]))
     array([89841344])
 """
@@ -17,15 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nat.supernet.architecture import Architecture
-from nat.supernet.space import (
-    FEATURE_MIX_WIDTH,
-    FINAL_EXPAND_WIDTH,
-    STEM_WIDTH,
-    Encodings,
-    MobileNetV3Space,
-    Slot,
-    squeeze_channels,
-)
+from nat.supernet.space import Encodings, MobileNetSpace, Slot, squeeze_channels
+from nat.supernet.structure import Structure, find_structure
 
 Counts = NDArray[np.int64]
 
@@ -38,31 +31,31 @@ class CostTable:
         num_classes: outputs of the classifier.
     """
 
-    def __init__(self, space: MobileNetV3Space, num_classes: int) -> None:
+    def __init__(self, space: MobileNetSpace, num_classes: int) -> None:
         self.space = space
         self.num_classes = num_classes
-        codes = 1 + len(space.kernels) * len(space.expands)
+        codes = 1 + int(space.upper[1:].max())
         self._slot_macs = np.zeros((len(space.resolutions), len(space.slots), codes), dtype=np.int64)
         self._slot_params = np.zeros((len(space.slots), codes), dtype=np.int64)
         self._fixed_macs = np.zeros(len(space.resolutions), dtype=np.int64)
         for r, resolution in enumerate(space.resolutions):
             self._fill_macs(r, resolution)
         for s, slot in enumerate(space.slots):
-            for (kernel, expand), code in space.choices.items():
+            for (kernel, expand), code in space.choices[s].items():
                 self._slot_params[s, code] = block_params(slot, kernel, expand)
         self._fixed_params = head_and_stem_params(space, num_classes)
 
     def _fill_macs(self, row: int, resolution: int) -> None:
         space, size = self.space, _halved(resolution)
-        stem = space.channels(STEM_WIDTH)
-        fixed = (27 * stem + 9 * stem + stem * stem) * size**2
+        stem, channels = space.channels(space.structure.stem), space.channels(space.structure.fixed)
+        fixed = (27 * stem + 9 * stem + stem * channels) * size**2
         for s, slot in enumerate(space.slots):
-            for (kernel, expand), code in space.choices.items():
+            for (kernel, expand), code in space.choices[s].items():
                 self._slot_macs[row, s, code] = block_macs(slot, kernel, expand, size)
             size = _halved(size) if slot.stride == 2 else size
-        final, mix = space.channels(FINAL_EXPAND_WIDTH), space.channels(FEATURE_MIX_WIDTH)
-        fixed += space.slots[-1].out_channels * final * size**2 + final * mix + mix * self.num_classes
-        self._fixed_macs[row] = fixed
+        self._fixed_macs[row] = (
+            fixed + head_macs(space, size) + space.channels(space.structure.head.mix) * (self.num_classes)
+        )
 
     def macs(self, encodings: Encodings) -> Counts:
         """Multiply-adds of canonical encodings (n, 1 + slots), shape (n,)."""
@@ -99,54 +92,81 @@ def block_params(slot: Slot, kernel: int, expand: float) -> int:
     return convolutions + excite + 2 * (mid + mid + slot.out_channels)
 
 
-def head_and_stem_params(space: MobileNetV3Space, num_classes: int) -> int:
+def head_macs(space: MobileNetSpace, size: int) -> int:
+    """Multiply-adds between the stages, whose maps are size x size, and the classifier."""
+    head, last = space.structure.head, space.slots[-1].out_channels
+    mix = space.channels(head.mix)
+    if head.expand is None:
+        return last * mix * size**2
+    final = space.channels(head.expand)
+    return last * final * size**2 + final * mix
+
+
+def head_and_stem_params(space: MobileNetSpace, num_classes: int) -> int:
     """Parameters of everything that is not searched."""
-    stem = space.channels(STEM_WIDTH)
-    final, mix = space.channels(FINAL_EXPAND_WIDTH), space.channels(FEATURE_MIX_WIDTH)
-    before = (27 + 2) * stem + (9 + 2) * stem + (stem + 2) * stem
-    return before + (space.slots[-1].out_channels + 2) * final + final * mix + (mix + 1) * num_classes
+    head, last = space.structure.head, space.slots[-1].out_channels
+    stem, fixed, mix = (space.channels(base) for base in (space.structure.stem, space.structure.fixed, head.mix))
+    before = (27 + 2) * stem + (9 + 2) * stem + (stem + 2) * fixed
+    classifier = (mix + 1) * num_classes
+    if head.expand is None:
+        return before + (last + 2) * mix + classifier
+    final = space.channels(head.expand)
+    return before + (last + 2) * final + (final + head.bias) * mix + classifier
 
 
 def _halved(size: int) -> int:
     return (size + 1) // 2
 
 
-def costs_of(architecture: Architecture, num_classes: int) -> tuple[int, int]:
-    """Multiply-adds and parameters of any architecture of the family, of whatever space."""
-    macs, params = costs_of_all([architecture], num_classes)
-    return int(macs[0]), int(params[0])
+def costs_of(architecture: Architecture, num_classes: int, structure: Structure | None = None) -> tuple[int, int]:
+    """Multiply-adds and parameters of any architecture, of whatever space.
+
+    Args:
+        architecture: any kernels, expand ratios, depths, width and resolution.
+        num_classes: outputs of the classifier.
+        structure: of its family; None for the one of that name.
+    """
+    costs = CostTable(space_around(architecture, structure=structure), num_classes)
+    return costs.of(architecture)
 
 
 def costs_of_all(architectures: Sequence[Architecture], num_classes: int) -> tuple[Counts, Counts]:
-    """Multiply-adds and parameters of any architectures of the family, of whatever spaces; two arrays of shape (n,).
+    """Multiply-adds and parameters of any architectures of named families; two arrays of shape (n,).
 
     Args:
         architectures: any kernels, expand ratios, depths, widths and resolutions.
         num_classes: outputs of the classifier.
     """
     macs, params = np.zeros((2, len(architectures)), dtype=np.int64)
-    widths = np.array([architecture.width for architecture in architectures])
-    for width in np.unique(widths):
-        rows = np.flatnonzero(widths == width)
-        members = [architectures[row] for row in rows.tolist()]
+    kinds: dict[tuple[float, str], list[int]] = {}
+    for row, architecture in enumerate(architectures):
+        kinds.setdefault((architecture.width, architecture.family), []).append(row)
+    for rows in kinds.values():
+        members = [architectures[row] for row in rows]
         costs = CostTable(space_around(*members), num_classes)
         encodings = costs.space.encode(members)
         macs[rows], params[rows] = costs.macs(encodings), costs.params(encodings)
     return macs, params
 
 
-def space_around(*architectures: Architecture) -> MobileNetV3Space:
-    """The least space that holds architectures of one width.
+def space_around(*architectures: Architecture, structure: Structure | None = None) -> MobileNetSpace:
+    """The least space that holds architectures of one width and family.
+
+    Args:
+        architectures: at least one.
+        structure: of their family; None for the one of that name.
 
     Raises:
-        InputError: no space of the family has them.
+        InputError: no space of the family has them, or the family is unknown.
     """
-    space = MobileNetV3Space(
-        width=architectures[0].width,
+    first = architectures[0]
+    space = MobileNetSpace(
+        width=first.width,
         kernels=tuple(sorted({kernel for a in architectures for kernel in a.kernels})),
         expands=tuple(sorted({expand for a in architectures for expand in a.expands})),
         depths=tuple(sorted({depth for a in architectures for depth in a.depths})),
         resolutions=tuple(sorted({a.resolution for a in architectures})),
+        structure=structure or find_structure(first.family),
     )
     for architecture in architectures:
         space.validate(architecture)

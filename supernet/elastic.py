@@ -32,8 +32,9 @@ class ElasticPointwise(nn.Module):
 class ElasticDepthwise(nn.Module):
     """Depthwise convolution of the first channels with one of several kernel sizes."""
 
-    def __init__(self, channels: int, kernels: tuple[int, ...], stride: int) -> None:
+    def __init__(self, channels: int, kernels: tuple[int, ...], stride: int, same_padding: bool) -> None:
         super().__init__()
+        self.same_padding = same_padding
         self.conv = nn.Conv2d(channels, channels, kernels[-1], stride, kernels[-1] // 2, groups=channels, bias=False)
         self._steps = list(zip(kernels[:0:-1], kernels[-2::-1], strict=True))  # (7, 5), (5, 3)
         for large, small in self._steps:
@@ -57,15 +58,15 @@ class ElasticDepthwise(nn.Module):
 
     def forward(self, x: Tensor, size: int) -> Tensor:
         """Convolves (n, c, h, w) with kernels of size x size."""
-        return depthwise(x, self.kernel(x.shape[1], size), self.conv.stride[0])
+        return depthwise(x, self.kernel(x.shape[1], size), self.conv.stride[0], self.same_padding)
 
 
 class ElasticBatchNorm(nn.Module):
     """Puts a batch norm under the name `bn`, where OFA's checkpoints have it."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, epsilon: float) -> None:
         super().__init__()
-        self.bn = BatchNorm(channels)
+        self.bn = BatchNorm(channels, epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises (n, c, h, w) by the first channels' statistics."""
@@ -89,10 +90,12 @@ class ElasticSqueezeExcite(SqueezeExcite):
 class _ElasticConvNorm(nn.Module):
     """Holder of an elastic convolution, its batch norm and activation, under OFA's names."""
 
-    def __init__(self, conv: ElasticPointwise | ElasticDepthwise, channels: int, act: str | None) -> None:
+    def __init__(
+        self, conv: ElasticPointwise | ElasticDepthwise, channels: int, epsilon: float, act: str | None = None
+    ) -> None:
         super().__init__()
         self.conv = conv
-        self.bn = ElasticBatchNorm(channels)
+        self.bn = ElasticBatchNorm(channels, epsilon)
         self.act = activation(act) if act else nn.Identity()
 
     def forward(self, x: Tensor, choice: int) -> Tensor:
@@ -104,15 +107,16 @@ class _ElasticConvNorm(nn.Module):
 class ElasticInvertedResidual(nn.Module):
     """Inverted residual block (expand, depthwise, squeeze-and-excite, project) of elastic kernel and expand ratio."""
 
-    def __init__(self, slot: Slot, kernels: tuple[int, ...], expands: tuple[float, ...]) -> None:
+    def __init__(self, slot: Slot, expands: tuple[float, ...]) -> None:
         super().__init__()
         self.slot = slot
-        mid = slot.mid_channels(expands[-1])
-        self.inverted_bottleneck = _ElasticConvNorm(ElasticPointwise(slot.in_channels, mid), mid, slot.activation)
-        self.depth_conv = _ElasticConvNorm(ElasticDepthwise(mid, kernels, slot.stride), mid, slot.activation)
+        mid, act, epsilon = slot.mid_channels(expands[-1]), slot.activation, slot.conventions.epsilon
+        spatial = ElasticDepthwise(mid, slot.kernels, slot.stride, slot.conventions.same_padding)
+        self.inverted_bottleneck = _ElasticConvNorm(ElasticPointwise(slot.in_channels, mid), mid, epsilon, act)
+        self.depth_conv = _ElasticConvNorm(spatial, mid, epsilon, act)
         if slot.squeeze_excite:
             self.depth_conv.add_module("se", ElasticSqueezeExcite(mid, squeeze_channels(mid)))
-        self.point_linear = _ElasticConvNorm(ElasticPointwise(mid, slot.out_channels), slot.out_channels, None)
+        self.point_linear = _ElasticConvNorm(ElasticPointwise(mid, slot.out_channels), slot.out_channels, epsilon)
 
     def forward(self, x: Tensor, kernel: int, expand: float) -> Tensor:
         """Maps (n, in_channels, h, w) to (n, out_channels, h / stride, w / stride), rounded up."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from nat.errors import InputError
 from nat.supernet.architecture import Architecture
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 
 NAT_WIDTHS = (1.0, 1.2)
 NAT_GENES = 22
@@ -29,7 +29,7 @@ def to_nat_genes(architecture: Architecture) -> list[int]:
     """
     if architecture.width not in NAT_WIDTHS:
         raise InputError(f"expected width 1.0 or 1.2 for NAT's encoding, got {architecture.width}.")
-    genes = MobileNetV3Space(width=architecture.width).encode([architecture])[0].tolist()
+    genes = MobileNetSpace(width=architecture.width).encode([architecture])[0].tolist()
     return [genes[0], NAT_WIDTHS.index(architecture.width), *genes[1:]]
 
 
@@ -44,7 +44,7 @@ def from_nat_genes(genes: Sequence[int]) -> Architecture:
     width = genes[1]
     if width not in (0, 1):
         raise InputError(f"expected gene 2 (width) to be 0 or 1, got {width}.")
-    space = MobileNetV3Space(width=NAT_WIDTHS[width])
+    space = MobileNetSpace(width=NAT_WIDTHS[width])
     row = np.array([genes[0], *genes[2:]])
     wrong = np.flatnonzero((row < space.lower) | (row > space.upper))
     if len(wrong):

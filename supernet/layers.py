@@ -8,20 +8,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nat.supernet.distributed import Group, normalised_together
+from nat.supernet.structure import Conventions
 
-BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 DENSE_POSITIONS = 16  # maps of at most 4 x 4
 BROADCAST_PRODUCTS = 64  # products of input and output positions up to which broadcasting beats matrix products
 
 
 def activation(name: str) -> nn.Module:
-    """The module of an activation: "relu" or "h_swish"."""
-    return {"relu": nn.ReLU, "h_swish": nn.Hardswish}[name](inplace=True)
+    """The module of an activation: "relu", "relu6" or "h_swish"."""
+    return {"relu": nn.ReLU, "relu6": nn.ReLU6, "h_swish": nn.Hardswish}[name](inplace=True)
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm with the constants of OFA and NAT, of the first channels if the input has fewer.
+    """Batch norm of the first channels if the input has fewer, with the momentum of OFA and NAT.
 
     In training mode the running statistics of a slice are updated by whichever subnet runs: they fit no subnet in
     particular, and every subnet is recalibrated before it is judged (`nat.supernet.calibration`).
@@ -32,8 +32,8 @@ class BatchNorm(nn.BatchNorm2d):
 
     group: Group | None = None
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM)
+    def __init__(self, channels: int, epsilon: float) -> None:
+        super().__init__(channels, eps=epsilon, momentum=BATCH_NORM_MOMENTUM)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalises (n, c, h, w)."""
@@ -74,8 +74,26 @@ def cropped_kernel(weight: Tensor, height: int, width: int) -> Tensor:
     return weight[:, :, top : size - top, left : size - left] if top or left else weight
 
 
-def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Depthwise convolution with "same" padding, by whichever way is fast for the size of the map.
+def margins(size: int, kernel: int, stride: int, same_padding: bool) -> tuple[int, int]:
+    """Padding in front of and behind an axis, such that ceil(size / stride) positions come out.
+
+    Symmetric, or as TensorFlow's "same" has it: no more than needed, of an odd number less in front. The two differ
+    for stride 2 and even sizes only, and there by one pixel.
+    """
+    if not same_padding:
+        return kernel // 2, kernel // 2
+    needed = max(0, (size - 1) // stride * stride + kernel - size)
+    return needed // 2, needed - needed // 2
+
+
+def padded(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """Images (n, c, h, w) with zeros around as TensorFlow's "same" padding puts them; see `margins`."""
+    rows, columns = (margins(size, kernel, stride, same_padding=True) for size in x.shape[-2:])
+    return F.pad(x, (*columns, *rows))
+
+
+def depthwise(x: Tensor, weight: Tensor, stride: int, same_padding: bool = False) -> Tensor:
+    """Depthwise convolution that keeps the size, but for the stride, by whichever way is fast for the size of the map.
 
     oneDNN is very slow on tiny maps, above all backwards. There, on a CPU, each channel is a small dense matrix from
     input to output positions instead: 3 to 13 times faster forward and backward (benchmarks/depthwise.py), equal to
@@ -85,6 +103,7 @@ def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
         x: shape (n, channels, h, w).
         weight: shape (channels, 1, k, k), k odd.
         stride: 1 or 2.
+        same_padding: see `margins`.
 
     Returns:
         Shape (n, channels, ceil(h / stride), ceil(w / stride)).
@@ -92,18 +111,20 @@ def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     height, width = x.shape[-2:]
     positions = height * width
     if x.device.type == "cpu" and positions <= DENSE_POSITIONS and not torch.compiler.is_compiling():
-        return _dense_depthwise(x, weight, stride)
+        return _dense_depthwise(x, weight, stride, same_padding)
     if stride == 1:
         weight = cropped_kernel(weight, height, width)
+    elif same_padding:
+        return F.conv2d(padded(x, weight.shape[-1], stride), weight, None, stride, 0, 1, x.shape[1])
     padding = (weight.shape[-2] // 2, weight.shape[-1] // 2)
     return F.conv2d(x, weight, None, stride, padding, 1, x.shape[1])
 
 
-def _dense_depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+def _dense_depthwise(x: Tensor, weight: Tensor, stride: int, same_padding: bool) -> Tensor:
     n, channels, height, width = x.shape
     out_height, out_width = (height - 1) // stride + 1, (width - 1) // stride + 1
     inputs, outputs = height * width, out_height * out_width
-    taps = _taps(weight.shape[-1], stride, height, width).to(weight.dtype)
+    taps = _taps(weight.shape[-1], stride, height, width, same_padding).to(weight.dtype)
     dense = (weight.flatten(1) @ taps).view(channels, inputs, outputs)
     if inputs * outputs <= BROADCAST_PRODUCTS:
         flat = x.permute(0, 2, 3, 1).reshape(n, inputs, 1, channels)
@@ -115,12 +136,13 @@ def _dense_depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
 
 @lru_cache(maxsize=256)
 @torch.inference_mode(False)  # what is kept must do for later calls, with gradients, too
-def _taps(kernel: int, stride: int, height: int, width: int) -> Tensor:
+def _taps(kernel: int, stride: int, height: int, width: int, same_padding: bool) -> Tensor:
     """Which tap of a kernel joins which input to which output position, shape (kernel^2, inputs * outputs), 0 or 1."""
     rows, columns = torch.arange(height), torch.arange(width)
     out_rows, out_columns = rows[::stride], columns[::stride]
-    row_tap = rows[:, None] - out_rows + kernel // 2  # (height, out_height)
-    column_tap = columns[:, None] - out_columns + kernel // 2
+    top, left = (margins(size, kernel, stride, same_padding)[0] for size in (height, width))
+    row_tap = rows[:, None] - out_rows + top  # (height, out_height)
+    column_tap = columns[:, None] - out_columns + left
     tap = row_tap[:, None, :, None] * kernel + column_tap[None, :, None, :]
     inside = ((row_tap >= 0) & (row_tap < kernel))[:, None, :, None] & ((column_tap >= 0) & (column_tap < kernel))[
         None, :, None, :
@@ -143,23 +165,50 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv2d(x, weight, bias)
 
 
+class SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's "same" padding."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolves a batch."""
+        images = padded(input, self.kernel_size[0], self.stride[0])
+        return F.conv2d(images, self.weight, self.bias, self.stride, 0, 1, self.groups)
+
+
 class FastConv2d(nn.Conv2d):
     """A depthwise or 1x1 convolution by the fast ways for tiny maps; results and weights are those of `nn.Conv2d`."""
+
+    same_padding = False
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolves a batch."""
         if self.groups == 1:
             return pointwise(input, self.weight, self.bias)
-        return depthwise(input, self.weight, self.stride[0])
+        return depthwise(input, self.weight, self.stride[0], self.same_padding)
 
 
-def convolution(fast: bool) -> type[nn.Conv2d]:
-    """The class of depthwise and 1x1 convolutions: torch's, or the one that is fast on tiny maps."""
+class FastSameConv2d(FastConv2d):
+    """The same with TensorFlow's "same" padding."""
+
+    same_padding = True
+
+
+def convolution(fast: bool, same_padding: bool = False) -> type[nn.Conv2d]:
+    """The class of a convolution: torch's or, where it is depthwise or 1x1, the one that is fast on tiny maps.
+
+    Args:
+        fast: the latter.
+        same_padding: with TensorFlow's "same" padding, which differs from torch's at strides above 1.
+    """
+    if same_padding:
+        return FastSameConv2d if fast else SameConv2d
     return FastConv2d if fast else nn.Conv2d
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution with "same" padding, batch norm and, perhaps, an activation; children `conv`, `bn`, `act`."""
+    """Convolution that keeps the size, but for the stride, batch norm and, perhaps, an activation.
+
+    Children `conv`, `bn`, `act`.
+    """
 
     def __init__(
         self,
@@ -168,14 +217,15 @@ class ConvNorm(nn.Sequential):
         kernel: int = 1,
         stride: int = 1,
         *,
+        conventions: Conventions,
         depthwise: bool = False,
         act: str | None = None,
         fast: bool = False,
     ) -> None:
-        make = convolution(fast and (depthwise or kernel == 1))
+        make = convolution(fast and (depthwise or kernel == 1), conventions.same_padding and stride > 1)
         groups = out_channels if depthwise else 1
         conv = make(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
-        children: list[tuple[str, nn.Module]] = [("conv", conv), ("bn", BatchNorm(out_channels))]
+        children: list[tuple[str, nn.Module]] = [("conv", conv), ("bn", BatchNorm(out_channels, conventions.epsilon))]
         if act is not None:
             children.append(("act", activation(act)))
         super().__init__(OrderedDict(children))

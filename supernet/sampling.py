@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nat.errors import BudgetError
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
-from nat.supernet.space import Encodings, MobileNetV3Space
+from nat.supernet.space import Encodings, MobileNetSpace
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Limits:
             )
 
 
-def ladder(space: MobileNetV3Space, count: int) -> list[Architecture]:
+def ladder(space: MobileNetSpace, count: int) -> list[Architecture]:
     """Architectures with one kernel size, expand ratio and depth throughout, from the smallest to the largest.
 
     Args:
@@ -81,14 +81,14 @@ def ladder(space: MobileNetV3Space, count: int) -> list[Architecture]:
     return list(dict.fromkeys(nets))
 
 
-def sample_uniform(space: MobileNetV3Space, count: int, rng: Generator) -> Encodings:
+def sample_uniform(space: MobileNetSpace, count: int, rng: Generator) -> Encodings:
     """Resolution, depth of each stage, and kernel and expand ratio of each layer, each uniform over its choices."""
-    choices = len(space.kernels) * len(space.expands)
-    codes = rng.integers(1, choices + 1, (count, space.num_stages, space.layers_per_stage))
-    depths = rng.choice(space.depths, (count, space.num_stages, 1))
-    codes[np.arange(space.layers_per_stage) >= depths] = 0
-    resolutions = rng.integers(0, len(space.resolutions), (count, 1))
-    return np.concatenate([resolutions, codes.reshape(count, -1)], axis=1)
+    lower = np.array([0] + [1] * len(space.slots))  # so that a layer is absent by its stage's depth alone
+    encodings = rng.integers(lower, space.upper + 1, (count, len(lower)))
+    for offset, legal in zip(space.stage_offsets, space.stage_depths, strict=True):
+        stage = encodings[:, 1 + offset : 1 + offset + legal[-1]]
+        stage[np.arange(legal[-1]) >= rng.choice(legal, (count, 1))] = 0
+    return encodings
 
 
 def sample_stratified(costs: CostTable, count: int, rng: Generator, limits: Limits | None = None) -> Encodings:
@@ -117,7 +117,7 @@ def sample_stratified(costs: CostTable, count: int, rng: Generator, limits: Limi
     return _spread(pool, np.log(costs.macs(pool)), count)
 
 
-def _between_ends(space: MobileNetV3Space, count: int, rng: Generator) -> Encodings:
+def _between_ends(space: MobileNetSpace, count: int, rng: Generator) -> Encodings:
     """Architectures of every size: each leans, by its own degree, to the least or the greatest choices."""
     lean = rng.random((count, 1))
     extreme = np.where(rng.random((count, len(space.upper))) < lean, space.upper, space.lower)
@@ -139,7 +139,7 @@ def _spread(pool: Encodings, log_costs: NDArray[np.float64], count: int) -> Enco
     return pool[sorted(chosen)]
 
 
-def sample_like(space: MobileNetV3Space, encodings: Encodings, count: int, rng: Generator) -> Encodings:
+def sample_like(space: MobileNetSpace, encodings: Encodings, count: int, rng: Generator) -> Encodings:
     """Draws each gene on its own from the given encodings, as NAT draws the subnets that adapt the supernet.
 
     Args:
@@ -152,12 +152,12 @@ def sample_like(space: MobileNetV3Space, encodings: Encodings, count: int, rng: 
     return space.repair(encodings[rows, np.arange(encodings.shape[1])])
 
 
-def mutate(space: MobileNetV3Space, encodings: Encodings, rng: Generator, probability: float) -> Encodings:
+def mutate(space: MobileNetSpace, encodings: Encodings, rng: Generator, probability: float) -> Encodings:
     """Redraws each gene with the given probability, uniformly over its codes."""
     redrawn = rng.integers(space.lower, space.upper + 1, encodings.shape)
     return space.repair(np.where(rng.random(encodings.shape) < probability, redrawn, encodings))
 
 
-def crossover(space: MobileNetV3Space, first: Encodings, second: Encodings, rng: Generator) -> Encodings:
+def crossover(space: MobileNetSpace, first: Encodings, second: Encodings, rng: Generator) -> Encodings:
     """Takes each gene from one of two parents, with equal chances; row by row."""
     return space.repair(np.where(rng.random(first.shape) < 0.5, first, second))

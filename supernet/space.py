@@ -1,42 +1,35 @@
-"""The MobileNetV3 search space of once-for-all and NAT, as data.
+"""Search spaces of mobile networks, as data: a structure, and what may be chosen in it.
 
-    >>> space = MobileNetV3Space(width=1.2)
+    >>> space = MobileNetSpace(width=1.2)
     >>> space.largest().resolution
     256
 
-Macro-structure (NAT, Lu et al., TPAMI 2021; once-for-all, Cai et al., ICLR 2020; blocks of MobileNetV3, Howard et al.,
-ICCV 2019): a stem convolution (3x3, stride 2), a fixed block, five stages of inverted residual blocks, a 1x1
-convolution before and one after the pooling, a classifier. Searched: the depth of each stage, the kernel size and the
-expand ratio of each layer, and the input resolution. The width multiplier belongs to the supernet, as in the
-published ones (1.0 and 1.2); any other makes a smaller or larger space with the same structure.
+Searched: the depth of each stage, the kernel size and the expand ratio of each layer, and the input resolution. The
+structure is that of NAT (Lu et al., TPAMI 2021) unless another is given. The width multiplier belongs to the supernet,
+as in the published ones (1.0 and 1.2); any other makes a smaller or larger space with the same structure.
 
 Encodings are integer arrays of shape (n, 1 + slots): the index of the resolution, then a code for each slot of each
-stage: 0 for an absent layer, else `1 + index(expand) * len(kernels) + index(kernel)`. This is NAT's encoding without
-its width gene. Canonical encodings have no layer behind an absent one and a legal number of layers in each stage.
+stage: 0 for an absent layer, else `1 + index(expand) * kernels + index(kernel)`, where `kernels` is the number of the
+slot's kernel sizes. For the published spaces this is NAT's encoding without its width gene. Canonical encodings have no
+layer behind an absent one and a legal number of layers in each stage.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nat.errors import InputError
-from nat.supernet.architecture import FAMILY, Architecture, whole_numbers
+from nat.supernet.architecture import Architecture, whole_numbers
+from nat.supernet.structure import MOBILENETV3, Conventions, Structure, structure_of, with_structure
 
 Encodings = NDArray[np.int64]
-
-STEM_WIDTH = 16
-STAGE_WIDTHS = (24, 40, 80, 112, 160)
-STAGE_STRIDES = (2, 2, 2, 1, 2)
-STAGE_SQUEEZE_EXCITE = (False, True, False, True, True)
-STAGE_ACTIVATIONS = ("relu", "relu", "h_swish", "h_swish", "h_swish")
-FINAL_EXPAND_WIDTH = 960
-FEATURE_MIX_WIDTH = 1280
+CHOICES = ("kernels", "expands", "depths", "resolutions")
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
@@ -47,7 +40,20 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of one searchable layer: everything about it that is not searched."""
+    """The place of one searchable layer: everything about it that is not searched, and its kernel sizes.
+
+    Attributes:
+        stage: index of its stage.
+        layer: index in its stage.
+        in_channels: channels of its input.
+        out_channels: channels of its output.
+        stride: 1 or 2.
+        squeeze_excite: whether it has a squeeze-and-excite unit.
+        activation: behind its first two convolutions.
+        conventions: padding and batch norm.
+        kernels: sizes to choose from, ascending.
+        base: channels that expand ratios multiply.
+    """
 
     stage: int
     layer: int
@@ -56,6 +62,9 @@ class Slot:
     stride: int
     squeeze_excite: bool
     activation: str
+    conventions: Conventions
+    kernels: tuple[int, ...]
+    base: int
 
     @property
     def residual(self) -> bool:
@@ -64,7 +73,7 @@ class Slot:
 
     def mid_channels(self, expand: float) -> int:
         """Channels between the expansion and the projection."""
-        return make_divisible(round(self.in_channels * expand))
+        return make_divisible(round(self.base * expand))
 
 
 def squeeze_channels(mid_channels: int) -> int:
@@ -73,15 +82,17 @@ def squeeze_channels(mid_channels: int) -> int:
 
 
 @dataclass(frozen=True)
-class MobileNetV3Space:
+class MobileNetSpace:
     """All choices of one supernet.
 
     Attributes:
         width: multiplies the channels of every stage, rounded to multiples of 8.
         kernels: depthwise kernel sizes, odd, ascending.
         expands: expand ratios, ascending.
-        depths: numbers of layers that a stage may have, ascending; the last is the number of slots of a stage.
+        depths: numbers of layers that a stage may have, ascending.
         resolutions: input sizes in pixels, ascending; NAT's are 192 to 256 in steps of 4.
+        structure: everything that is not searched. Its stages may have fewer layers and smaller kernels at most: then
+            a stage has those choices that it allows, or its most alone.
     """
 
     width: float = 1.0
@@ -89,10 +100,11 @@ class MobileNetV3Space:
     expands: tuple[float, ...] = (3, 4, 6)
     depths: tuple[int, ...] = (2, 3, 4)
     resolutions: tuple[int, ...] = tuple(range(192, 257, 4))
+    structure: Structure = MOBILENETV3
 
     def __post_init__(self) -> None:
         """Refuses choices that no network could be built of."""
-        for name in ("kernels", "expands", "depths", "resolutions"):
+        for name in CHOICES:
             values = tuple(getattr(self, name))
             object.__setattr__(self, name, values)
             if not values or list(values) != sorted(set(values)):
@@ -103,15 +115,21 @@ class MobileNetV3Space:
             raise InputError(f"expected odd kernel sizes, got {list(self.kernels)}.")
         if not (
             0 < self.width < math.inf
-            and 1 <= self.expands[0] <= self.expands[-1] < math.inf
+            and self._least_expand <= self.expands[0] <= self.expands[-1] < math.inf
             and self.depths[0] >= 1
             and self.resolutions[0] >= 8
         ):
             raise InputError(
-                "expected a width above 0, expand ratios and depths of at least 1, resolutions of at least 8."
+                f"expected a width above 0, expand ratios of at least {self._least_expand:g}, depths of at least 1, "
+                "resolutions of at least 8."
             )
 
     # --- structure -----------------------------------------------------------------------------------------------
+
+    @property
+    def _least_expand(self) -> float:
+        """Expand ratios of the input's channels must not narrow it; shares of a layer's own channels may."""
+        return 0.05 if all(stage.layers for stage in self.structure.stages) else 1
 
     def channels(self, base: int) -> int:
         """Channels of a layer of `base` channels at this width."""
@@ -120,55 +138,68 @@ class MobileNetV3Space:
     @property
     def num_stages(self) -> int:
         """Searchable stages."""
-        return len(STAGE_WIDTHS)
+        return len(self.structure.stages)
 
-    @property
-    def layers_per_stage(self) -> int:
-        """Slots of each stage: the greatest depth."""
-        return self.depths[-1]
+    @cached_property
+    def stage_depths(self) -> tuple[tuple[int, ...], ...]:
+        """Numbers of layers that each stage may have, ascending; the last is the number of its slots."""
+        most = (len(stage.layers) if stage.layers else stage.most or self.depths[-1] for stage in self.structure.stages)
+        return tuple(_up_to(self.depths, ceiling) for ceiling in most)
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
         """All searchable layers, stage by stage."""
-        slots, channels = [], self.channels(STEM_WIDTH)
-        for stage, base in enumerate(STAGE_WIDTHS):
-            for layer in range(self.layers_per_stage):
+        slots, channels = [], self.channels(self.structure.fixed)
+        for index, (stage, depths) in enumerate(zip(self.structure.stages, self.stage_depths, strict=True)):
+            for layer in range(depths[-1]):
+                largest = stage.layers[layer] if stage.layers else None
                 slots.append(
                     Slot(
-                        stage=stage,
+                        stage=index,
                         layer=layer,
                         in_channels=channels,
-                        out_channels=self.channels(base),
-                        stride=STAGE_STRIDES[stage] if layer == 0 else 1,
-                        squeeze_excite=STAGE_SQUEEZE_EXCITE[stage],
-                        activation=STAGE_ACTIVATIONS[stage],
+                        out_channels=self.channels(stage.width),
+                        stride=stage.stride if layer == 0 else 1,
+                        squeeze_excite=stage.squeeze_excite,
+                        activation=stage.activation,
+                        conventions=self.structure.conventions,
+                        kernels=_up_to(self.kernels, largest.kernel) if largest else self.kernels,
+                        base=largest.expanded if largest else channels,
                     )
                 )
-                channels = self.channels(base)
+                channels = self.channels(stage.width)
         return tuple(slots)
 
     def active_slots(self, architecture: Architecture) -> list[tuple[int, int, float]]:
         """(slot index, kernel size, expand ratio) of each present layer, in order."""
-        indices = (
-            stage * self.layers_per_stage + layer
-            for stage, depth in enumerate(architecture.depths)
-            for layer in range(depth)
-        )
-        return list(zip(indices, architecture.kernels, architecture.expands, strict=True))
+        present = self._places(architecture.depths)
+        return list(zip(present, architecture.kernels, architecture.expands, strict=True))
+
+    def _places(self, depths: Sequence[int]) -> list[int]:
+        """Indices of the slots that are present at the depths of the stages."""
+        stages = zip(self.stage_offsets, depths, strict=True)
+        return [index for offset, depth in stages for index in range(offset, offset + depth)]
+
+    @cached_property
+    def stage_offsets(self) -> tuple[int, ...]:
+        """Index of the first slot of each stage."""
+        return tuple(accumulate((depths[-1] for depths in self.stage_depths[:-1]), initial=0))
 
     def size(self) -> int:
         """Number of distinct architectures (of this width)."""
-        choices = len(self.kernels) * len(self.expands)
-        stage: int = sum(choices**depth for depth in self.depths)
-        return len(self.resolutions) * int(stage**self.num_stages)
+        total = len(self.resolutions)
+        for offset, depths in zip(self.stage_offsets, self.stage_depths, strict=True):
+            choices = [len(codes) for codes in self.choices[offset : offset + depths[-1]]]
+            total *= sum(math.prod(choices[:depth]) for depth in depths)
+        return total
 
     # --- members -------------------------------------------------------------------------------------------------
 
     def uniform(self, kernel: int, expand: float, depth: int, resolution: int) -> Architecture:
-        """The architecture with the same kernel, expand ratio and depth everywhere."""
-        layers = depth * self.num_stages
-        depths = (depth,) * self.num_stages
-        return Architecture((kernel,) * layers, (expand,) * layers, depths, resolution, self.width)
+        """The architecture with the same kernel, expand ratio and depth everywhere, as far as stages have them."""
+        depths = tuple(_nearest(legal, depth) for legal in self.stage_depths)
+        kernels = tuple(_nearest(self.slots[index].kernels, kernel) for index in self._places(depths))
+        return Architecture(kernels, (expand,) * len(kernels), depths, resolution, self.width, self.structure.name)
 
     def smallest(self) -> Architecture:
         """Least of every choice."""
@@ -178,7 +209,7 @@ class MobileNetV3Space:
         """Greatest of every choice."""
         return self.uniform(self.kernels[-1], self.expands[-1], self.depths[-1], self.resolutions[-1])
 
-    def with_resolutions(self, resolutions: Iterable[int]) -> "MobileNetV3Space":
+    def with_resolutions(self, resolutions: Iterable[int]) -> "MobileNetSpace":
         """The same space with other input sizes."""
         return replace(self, resolutions=tuple(sorted(set(resolutions))))
 
@@ -190,28 +221,34 @@ class MobileNetV3Space:
     def validate_layers(self, architecture: Architecture) -> None:
         """Like `validate`, whatever the resolution: networks take images of any size."""
         a = architecture
+        if a.family != self.structure.name:
+            raise InputError(f"expected an architecture of space '{self.structure.name}', got '{a.family}'.")
         if a.width != self.width:
             raise InputError(f"expected an architecture of width {self.width}, got width {a.width}.")
         if len(a.depths) != self.num_stages:
             raise InputError(f"expected {self.num_stages} stage depths 'd', got {len(a.depths)}.")
         for name, values, legal in (
-            ("depths 'd'", a.depths, self.depths),
-            ("kernel sizes 'ks'", a.kernels, self.kernels),
+            ("depths 'd'", a.depths, sorted({depth for own in self.stage_depths for depth in own})),
+            ("kernel sizes 'ks'", a.kernels, sorted({kernel for slot in self.slots for kernel in slot.kernels})),
             ("expand ratios 'e'", a.expands, self.expands),
         ):
             _check_choices(name, values, legal)
+        for stage, (depth, legal_depths) in enumerate(zip(a.depths, self.stage_depths, strict=True), start=1):
+            _check_choices(f"the depth of stage {stage}", (depth,), legal_depths)
+        for number, (index, kernel, _) in enumerate(self.active_slots(a), start=1):
+            _check_choices(f"the kernel size of layer {number}", (kernel,), self.slots[index].kernels)
 
     # --- encodings -----------------------------------------------------------------------------------------------
 
     @property
     def upper(self) -> Encodings:
         """Greatest value of each gene, shape (1 + slots,)."""
-        return np.array([len(self.resolutions) - 1] + [len(self.kernels) * len(self.expands)] * len(self.slots))
+        return np.array([len(self.resolutions) - 1] + [len(codes) for codes in self.choices])
 
     @property
     def lower(self) -> Encodings:
         """Least value of each gene, shape (1 + slots,): 1 for slots that no legal depth leaves out."""
-        return np.array([0] + [int(slot.layer < self.depths[0]) for slot in self.slots])
+        return np.array([0] + [int(slot.layer < self.stage_depths[slot.stage][0]) for slot in self.slots])
 
     def encode(self, architectures: Sequence[Architecture]) -> Encodings:
         """Canonical encodings, shape (n, 1 + slots).
@@ -225,54 +262,51 @@ class MobileNetV3Space:
         return encodings
 
     def _encode_into(self, row: Encodings, a: Architecture) -> None:
-        codes, offsets = self.choices, self._offsets
         try:
             row[0] = self._resolution_index[a.resolution]
-            present = [codes[pair] for pair in zip(a.kernels, a.expands, strict=True)]
-            places = [i for offset, depth in zip(offsets, a.depths, strict=True) for i in range(offset, offset + depth)]
-            legal = a.width == self.width and self._depth_set.issuperset(a.depths)
-        except (KeyError, ValueError):
+            places = self._places(a.depths)
+            pairs = zip(places, a.kernels, a.expands, strict=True)
+            present = [self.choices[index][kernel, expand] for index, kernel, expand in pairs]
+            legal = a.width == self.width and a.family == self.structure.name
+            legal = legal and all(depth in own for depth, own in zip(a.depths, self.stage_depths, strict=True))
+        except (KeyError, ValueError, IndexError):
             legal = False
         if not legal:
             self.validate(a)
             raise AssertionError("an architecture that validates must encode")
-        row[places] = present
+        row[[1 + index for index in places]] = present
 
     @cached_property
-    def choices(self) -> dict[tuple[int, float], int]:
-        """(kernel size, expand ratio) of a present layer -> its code."""
-        return {
-            (kernel, expand): 1 + e * len(self.kernels) + k
-            for e, expand in enumerate(self.expands)
-            for k, kernel in enumerate(self.kernels)
-        }
-
-    @cached_property
-    def _offsets(self) -> tuple[int, ...]:
-        return tuple(1 + stage * self.layers_per_stage for stage in range(self.num_stages))
+    def choices(self) -> tuple[dict[tuple[int, float], int], ...]:
+        """Of each slot: (kernel size, expand ratio) of a present layer -> its code."""
+        return tuple(
+            {
+                (kernel, expand): 1 + e * len(slot.kernels) + k
+                for e, expand in enumerate(self.expands)
+                for k, kernel in enumerate(slot.kernels)
+            }
+            for slot in self.slots
+        )
 
     @cached_property
     def _resolution_index(self) -> dict[int, int]:
         return {resolution: index for index, resolution in enumerate(self.resolutions)}
 
-    @cached_property
-    def _depth_set(self) -> frozenset[int]:
-        return frozenset(self.depths)
-
     def decode(self, encodings: Encodings) -> list[Architecture]:
         """Architectures of encodings (n, 1 + slots); encodings that are not canonical are repaired first."""
-        pairs = {code: pair for pair, code in self.choices.items()}
+        pairs = [list(codes) for codes in self.choices]
         architectures = []
-        for row in self.repair(encodings).tolist():
-            stages = [row[o : o + self.layers_per_stage] for o in self._offsets]
-            present = [pairs[code] for stage in stages for code in stage if code]
+        for resolution, *genes in self.repair(encodings).tolist():
+            present = [pairs[index][code - 1] for index, code in enumerate(genes) if code]
+            stages = zip(self.stage_offsets, self.stage_depths, strict=True)
             architectures.append(
                 Architecture(
                     kernels=tuple(kernel for kernel, _ in present),
                     expands=tuple(expand for _, expand in present),
-                    depths=tuple(sum(code > 0 for code in stage) for stage in stages),
-                    resolution=self.resolutions[row[0]],
+                    depths=tuple(sum(code > 0 for code in genes[o : o + depths[-1]]) for o, depths in stages),
+                    resolution=self.resolutions[resolution],
                     width=self.width,
+                    family=self.structure.name,
                 )
             )
         return architectures
@@ -284,11 +318,11 @@ class MobileNetV3Space:
         number of layers loses layers down to the next legal depth.
         """
         fixed = np.clip(np.atleast_2d(encodings), self.lower, self.upper).astype(np.int64)
-        stages = fixed[:, 1:].reshape(len(fixed), self.num_stages, self.layers_per_stage)
-        prefix = np.cumprod(stages > 0, axis=2).sum(axis=2)
-        legal = np.array(self.depths)
-        depth = legal[np.searchsorted(legal, prefix, side="right") - 1]
-        stages[np.arange(self.layers_per_stage) >= depth[:, :, None]] = 0
+        for offset, depths in zip(self.stage_offsets, self.stage_depths, strict=True):
+            stage, legal = fixed[:, 1 + offset : 1 + offset + depths[-1]], np.array(depths)
+            prefix = np.cumprod(stage > 0, axis=1).sum(axis=1)
+            depth = legal[np.searchsorted(legal, prefix, side="right") - 1]
+            stage[np.arange(depths[-1]) >= depth[:, None]] = 0
         return fixed
 
     # --- features and files ----------------------------------------------------------------------------------------
@@ -300,29 +334,39 @@ class MobileNetV3Space:
         """
         encodings = np.atleast_2d(encodings)
         resolution = encodings[:, :1] / max(1, len(self.resolutions) - 1)
-        codes = encodings[:, 1:]
-        kernel = np.where(codes > 0, (codes - 1) % len(self.kernels) + 1, 0) / len(self.kernels)
-        expand = np.where(codes > 0, (codes - 1) // len(self.kernels) + 1, 0) / len(self.expands)
+        codes, kernels = encodings[:, 1:], np.array([len(slot.kernels) for slot in self.slots])
+        kernel = np.where(codes > 0, (codes - 1) % kernels + 1, 0) / kernels
+        expand = np.where(codes > 0, (codes - 1) // kernels + 1, 0) / len(self.expands)
         return np.concatenate([resolution, kernel, expand], axis=1)
 
     def to_json(self) -> dict[str, Any]:
-        """All choices, for a checkpoint's card."""
-        return {"family": FAMILY, **{key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}}
+        """All choices, for a checkpoint's card; the structure as well, unless its name says it."""
+        choices = {name: list(getattr(self, name)) for name in CHOICES}
+        return with_structure({"family": self.structure.name, "width": self.width, **choices}, self.structure)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "MobileNetV3Space":
+    def from_json(cls, data: Mapping[str, Any]) -> "MobileNetSpace":
         """Reads `to_json`'s form."""
         if not isinstance(data, Mapping):
             raise InputError(f"expected a space as a JSON object, got {type(data).__name__}.")
-        if data.get("family", FAMILY) != FAMILY:
-            raise InputError(f"expected a space of family '{FAMILY}', got '{data['family']}'.")
+        structure = structure_of(data, data.get("family", MOBILENETV3.name))
         try:
-            lists = {key: tuple(data[key]) for key in ("kernels", "expands", "depths", "resolutions")}
-            return cls(width=float(data["width"]), **lists)
+            lists = {name: tuple(data[name]) for name in CHOICES}
+            return cls(width=float(data["width"]), **lists, structure=structure)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"expected a space with width, kernels, expands, depths and resolutions: {error}."
             ) from error
+
+
+def _nearest(legal: tuple[int, ...], wanted: int) -> int:
+    """The greatest of ascending choices that is not above what is wanted; else the least."""
+    return max((value for value in legal if value <= wanted), default=legal[0])
+
+
+def _up_to(values: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Those of ascending values that are at most `most`; where it is below all, `most` alone."""
+    return tuple(value for value in values if value <= most) or (most,)
 
 
 def _check_choices(name: str, values: Iterable[float], legal: Iterable[float]) -> None:
@@ -338,13 +382,13 @@ def _listed(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def named_spaces() -> dict[str, MobileNetV3Space]:
+def named_spaces() -> dict[str, MobileNetSpace]:
     """The spaces that a supernet can be built in by name.
 
     `small` is for machines without a GPU; `nat-w1.0` and `nat-w1.2` are the published ones.
     """
     return {
-        "small": MobileNetV3Space(0.5, (3, 5), (2, 3, 4), (1, 2, 3), tuple(range(32, 129, 8))),
-        "nat-w1.0": MobileNetV3Space(width=1.0),
-        "nat-w1.2": MobileNetV3Space(width=1.2),
+        "small": MobileNetSpace(0.5, (3, 5), (2, 3, 4), (1, 2, 3), tuple(range(32, 129, 8))),
+        "nat-w1.0": MobileNetSpace(width=1.0),
+        "nat-w1.2": MobileNetSpace(width=1.2),
     }

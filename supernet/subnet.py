@@ -6,14 +6,8 @@ from torch import Tensor, nn
 
 from nat.supernet.architecture import Architecture
 from nat.supernet.layers import ConvNorm, SqueezeExcite, activation, convolution
-from nat.supernet.space import (
-    FEATURE_MIX_WIDTH,
-    FINAL_EXPAND_WIDTH,
-    STEM_WIDTH,
-    MobileNetV3Space,
-    Slot,
-    squeeze_channels,
-)
+from nat.supernet.space import MobileNetSpace, Slot, squeeze_channels
+from nat.supernet.structure import Conventions
 
 
 class InvertedResidual(nn.Module):
@@ -22,12 +16,12 @@ class InvertedResidual(nn.Module):
     def __init__(self, slot: Slot, kernel: int, expand: float, *, fast: bool = False) -> None:
         super().__init__()
         self.residual = slot.residual
-        mid, act = slot.mid_channels(expand), slot.activation
-        self.inverted_bottleneck = ConvNorm(slot.in_channels, mid, act=act, fast=fast)
-        self.depth_conv = ConvNorm(mid, mid, kernel, slot.stride, depthwise=True, act=act, fast=fast)
+        mid, act, like = slot.mid_channels(expand), slot.activation, slot.conventions
+        self.inverted_bottleneck = ConvNorm(slot.in_channels, mid, conventions=like, act=act, fast=fast)
+        self.depth_conv = ConvNorm(mid, mid, kernel, slot.stride, conventions=like, depthwise=True, act=act, fast=fast)
         if slot.squeeze_excite:
             self.depth_conv.add_module("se", SqueezeExcite(mid, squeeze_channels(mid), fast=fast))
-        self.point_linear = ConvNorm(mid, slot.out_channels, fast=fast)
+        self.point_linear = ConvNorm(mid, slot.out_channels, conventions=like, fast=fast)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, in_channels, h, w) to (n, out_channels, h / stride, w / stride), rounded up."""
@@ -36,17 +30,18 @@ class InvertedResidual(nn.Module):
 
 
 class FixedBlock(nn.Module):
-    """The block behind the stem, which is not searched: depthwise 3x3 with ReLU, linear 1x1, added to its input."""
+    """The block behind the stem, which is not searched: depthwise 3x3, linear 1x1; added to its input if it fits."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, act: str, conventions: Conventions) -> None:
         super().__init__()
-        self.depth_conv = ConvNorm(channels, channels, 3, depthwise=True, act="relu")
-        self.point_linear = ConvNorm(channels, channels)
+        self.residual = in_channels == out_channels
+        self.depth_conv = ConvNorm(in_channels, in_channels, 3, conventions=conventions, depthwise=True, act=act)
+        self.point_linear = ConvNorm(in_channels, out_channels, conventions=conventions)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Keeps the shape."""
-        out: Tensor = x + self.point_linear(self.depth_conv(x))
-        return out
+        """Maps (n, in_channels, h, w) to (n, out_channels, h, w)."""
+        out: Tensor = self.point_linear(self.depth_conv(x))
+        return x + out if self.residual else out
 
 
 class Block(nn.Module):
@@ -60,19 +55,30 @@ class Block(nn.Module):
 class Skeleton(nn.Module):
     """What a supernet and its subnets share: stem, fixed block, head. The classifier's input is one vector an image."""
 
-    def __init__(self, space: MobileNetV3Space, num_classes: int, dropout: float = 0.0, *, fast: bool = False) -> None:
+    def __init__(self, space: MobileNetSpace, num_classes: int, dropout: float = 0.0, *, fast: bool = False) -> None:
         super().__init__()
-        stem = space.channels(STEM_WIDTH)
-        final, mix = space.channels(FINAL_EXPAND_WIDTH), space.channels(FEATURE_MIX_WIDTH)
+        structure, like, channels = space.structure, space.structure.conventions, space.channels
+        stem = channels(structure.stem)
         self.num_classes = num_classes
         self.dropout = nn.Dropout(dropout)
-        self.first_conv = ConvNorm(3, stem, 3, 2, act="h_swish")
-        self.blocks = nn.ModuleList([Block(FixedBlock(stem))])
-        self.final_expand_layer = ConvNorm(space.slots[-1].out_channels, final, act="h_swish", fast=fast)
-        self.feature_mix_layer = nn.Sequential(
-            OrderedDict(conv=convolution(fast)(final, mix, 1, bias=False), act=activation("h_swish"))
-        )
-        self.classifier = nn.Sequential(OrderedDict(linear=nn.Linear(mix, num_classes)))
+        self.first_conv = ConvNorm(3, stem, 3, 2, conventions=like, act=structure.stem_activation)
+        fixed = FixedBlock(stem, channels(structure.fixed), structure.fixed_activation, like)
+        self.blocks = nn.ModuleList([Block(fixed)])
+        self._add_head(space, fast)
+        self.classifier = nn.Sequential(OrderedDict(linear=nn.Linear(channels(structure.head.mix), num_classes)))
+
+    def _add_head(self, space: MobileNetSpace, fast: bool) -> None:
+        head, like = space.structure.head, space.structure.conventions
+        last, mix = space.slots[-1].out_channels, space.channels(head.mix)
+        if head.expand is None:
+            self.feature_mix_layer: nn.Sequential = ConvNorm(
+                last, mix, conventions=like, act=head.activation, fast=fast
+            )
+            return
+        final = space.channels(head.expand)
+        self.final_expand_layer = ConvNorm(last, final, conventions=like, act=head.activation, fast=fast)
+        conv = convolution(fast)(final, mix, 1, bias=head.bias)
+        self.feature_mix_layer = nn.Sequential(OrderedDict(conv=conv, act=activation(head.activation)))
 
     def start(self, images: Tensor) -> Tensor:
         """Stem and fixed block."""
@@ -81,8 +87,12 @@ class Skeleton(nn.Module):
 
     def finish(self, features: Tensor) -> Tensor:
         """Head: (n, c, h, w) to logits (n, num_classes)."""
-        pooled = self.final_expand_layer(features).mean((2, 3), keepdim=True)
-        logits: Tensor = self.classifier(self.dropout(self.feature_mix_layer(pooled).flatten(1)))
+        if isinstance(self.feature_mix_layer, ConvNorm):
+            vectors = self.feature_mix_layer(features).mean((2, 3))
+        else:
+            pooled = self.final_expand_layer(features).mean((2, 3), keepdim=True)
+            vectors = self.feature_mix_layer(pooled).flatten(1)
+        logits: Tensor = self.classifier(self.dropout(vectors))
         return logits
 
 
@@ -100,7 +110,7 @@ class Subnet(Skeleton):
 
     def __init__(
         self,
-        space: MobileNetV3Space,
+        space: MobileNetSpace,
         architecture: Architecture,
         num_classes: int,
         *,
@@ -109,7 +119,7 @@ class Subnet(Skeleton):
     ) -> None:
         space.validate(architecture)
         super().__init__(space, num_classes, dropout, fast=fast)
-        self.architecture = architecture
+        self.architecture, self.structure = architecture, space.structure
         for index, kernel, expand in space.active_slots(architecture):
             self.blocks.append(Block(InvertedResidual(space.slots[index], kernel, expand, fast=fast)))
 

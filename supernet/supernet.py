@@ -1,6 +1,6 @@
-"""The elastic MobileNetV3 of once-for-all and NAT: one set of weights, every architecture of its space.
+"""The elastic network of once-for-all and NAT: one set of weights, every architecture of its space.
 
-    >>> supernet = Supernet(MobileNetV3Space(), num_classes=1000)
+    >>> supernet = Supernet(MobileNetSpace(), num_classes=1000)
     >>> sum(p.numel() for p in supernet.parameters()), len(supernet.state_dict())
     (7678880, 475)
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nat.supernet.architecture import Architecture
 from nat.supernet.elastic import ElasticInvertedResidual
 from nat.supernet.layers import initialise, initialise_classifier
-from nat.supernet.space import MobileNetV3Space, squeeze_channels
+from nat.supernet.space import MobileNetSpace, squeeze_channels
 from nat.supernet.subnet import Block, Skeleton, Subnet
 
 
@@ -30,7 +30,7 @@ class Supernet(Skeleton):
 
     def __init__(
         self,
-        space: MobileNetV3Space,
+        space: MobileNetSpace,
         num_classes: int,
         *,
         dropout: float = 0.0,
@@ -39,7 +39,7 @@ class Supernet(Skeleton):
         super().__init__(space, num_classes, dropout, fast=True)
         self.space = space
         for slot in space.slots:
-            self.blocks.append(Block(ElasticInvertedResidual(slot, space.kernels, space.expands)))
+            self.blocks.append(Block(ElasticInvertedResidual(slot, space.expands)))
         if not self.classifier.get_submodule("linear").get_parameter("weight").is_meta:  # seconds of imports there
             initialise(self, generator)
 

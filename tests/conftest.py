@@ -20,7 +20,7 @@ import torch
 from nat.main import main
 from nat.pretrained.card import Card
 from nat.pretrained.store import save_supernet
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
 
@@ -55,7 +55,7 @@ def command() -> Callable[..., Outcome]:
 @pytest.fixture(scope="session")
 def supernet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A supernet of random weights, with its card; small enough that a step takes a tenth of a second."""
-    space = MobileNetV3Space(width=0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(24,))
+    space = MobileNetSpace(width=0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(24,))
     path = tmp_path_factory.mktemp("supernet") / "mini.safetensors"
     supernet = Supernet(space, 5, generator=torch.Generator().manual_seed(0))
     save_supernet(supernet, Card("mini", "random weights", space, num_classes=5), path)

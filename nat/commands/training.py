@@ -13,7 +13,7 @@ from nat.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from nat.recipes import PretrainRecipe
-    from nat.supernet.space import MobileNetV3Space
+    from nat.supernet.space import MobileNetSpace
     from nat.supernet.supernet import Supernet
     from nat.teacher import TeacherOptions
 
@@ -146,7 +146,7 @@ def _train(
     return path if here.leads else None
 
 
-def _space(name: str | None, start: "Supernet | None") -> "MobileNetV3Space":
+def _space(name: str | None, start: "Supernet | None") -> "MobileNetSpace":
     """The space that was asked for, by default that of the supernet to start from."""
     from nat.supernet.space import named_spaces
 

@@ -18,7 +18,7 @@ from nat.pretrained.card import Card
 from nat.pretrained.store import load_supernet_file, save_supernet
 from nat.pretraining import STATE
 from nat.supernet.costs import CostTable
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
 Command = Callable[..., Any]
@@ -102,7 +102,7 @@ def broken(tensors: dict[str, torch.Tensor], how: str) -> dict[str, torch.Tensor
 def test_a_bad_checkpoint_to_start_from_is_named_and_nothing_is_begun(
     command: Command, make_images: MakeImages, tmp_path: Path, how: str, said: str
 ) -> None:
-    space = MobileNetV3Space(0.25, (3, 5), (2, 3), (1, 2), (24,))
+    space = MobileNetSpace(0.25, (3, 5), (2, 3), (1, 2), (24,))
     supernet, path = Supernet(space, 4), tmp_path / "bad.safetensors"
     save_supernet(supernet, Card("bad", "bad", space, 4), path)
     if how == "header":

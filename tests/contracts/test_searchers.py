@@ -17,12 +17,12 @@ from nat.searchers import SEARCHERS, NatSearcher, Searcher, check_searcher
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits, sample_uniform
-from nat.supernet.space import Encodings, MobileNetV3Space
+from nat.supernet.space import Encodings, MobileNetSpace
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer
 
-SPACE = MobileNetV3Space(0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(24, 32))
-TINY = MobileNetV3Space(0.25, kernels=(3,), expands=(2,), depths=(1,), resolutions=(24, 32, 40, 48, 56, 64))
+SPACE = MobileNetSpace(0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(24, 32))
+TINY = MobileNetSpace(0.25, kernels=(3,), expands=(2,), depths=(1,), resolutions=(24, 32, 40, 48, 56, 64))
 COSTS = CostTable(SPACE, 10)
 HALF = sum(int(COSTS.of(a)[0]) for a in (SPACE.smallest(), SPACE.largest())) // 2
 HALF_PARAMS = sum(int(COSTS.of(a)[1]) for a in (SPACE.smallest(), SPACE.largest())) // 2

@@ -22,7 +22,7 @@ from nat.pretrained.store import load_supernet_file
 from nat.problem import SearchProblem
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable, costs_of
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 
 Command = Callable[..., Any]
 Words = Callable[..., list[str]]
@@ -43,7 +43,7 @@ def read(path: Path) -> Any:
 
 def problem_of(run: Path) -> SearchProblem:
     config = read(run / "config.json")
-    return SearchProblem(CostTable(MobileNetV3Space.from_json(config["space"]), config["data"]["classes"]))
+    return SearchProblem(CostTable(MobileNetSpace.from_json(config["space"]), config["data"]["classes"]))
 
 
 def bundles(run: Path) -> list[Path]:

@@ -14,23 +14,23 @@ from nat.problem import ERROR, SearchProblem
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import sample_uniform
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 
 Evaluate = Callable[[SearchProblem, Sequence[Architecture], Sequence[float]], list[Evaluation]]
 
 
 @pytest.fixture(scope="session")
-def space() -> MobileNetV3Space:
-    return MobileNetV3Space(0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(24, 32))
+def space() -> MobileNetSpace:
+    return MobileNetSpace(0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(24, 32))
 
 
 @pytest.fixture(scope="session")
-def problem(space: MobileNetV3Space) -> SearchProblem:
+def problem(space: MobileNetSpace) -> SearchProblem:
     return SearchProblem(CostTable(space, 3))
 
 
 @pytest.fixture(scope="session")
-def architectures(space: MobileNetV3Space) -> Callable[[int], list[Architecture]]:
+def architectures(space: MobileNetSpace) -> Callable[[int], list[Architecture]]:
     """So many distinct architectures, always the same."""
 
     def draw(count: int) -> list[Architecture]:

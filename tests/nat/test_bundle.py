@@ -9,7 +9,7 @@ import pytest
 from nat.bundle import load_bundle, save_bundle
 from nat.datasets.preprocess import Preprocess
 from nat.errors import CheckpointError
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 
 MEASURED = {"images": 3, "top1": 0.5, "top5": 1, "loss": 0.25}
@@ -34,7 +34,7 @@ METRICS: dict[str, Any] = {
 
 
 @pytest.fixture
-def bundle(space: MobileNetV3Space, tmp_path: Path) -> Path:
+def bundle(space: MobileNetSpace, tmp_path: Path) -> Path:
     subnet = Subnet(space, space.smallest(), 2)
     preprocess = Preprocess.for_resolution(24, 1.0, (0.5,) * 3, (0.5,) * 3)
     save_bundle(tmp_path / "net", subnet, preprocess, ("cat", "dog"), METRICS)

@@ -9,10 +9,10 @@ from nat.errors import InputError
 from nat.options import TransferOptions
 from nat.preparation import counted, input_sizes, suitable_threads, with_absolute_paths
 from nat.progress import Task
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 
 
-def test_threads_do_not_depend_on_what_an_earlier_run_set(space: MobileNetV3Space) -> None:
+def test_threads_do_not_depend_on_what_an_earlier_run_set(space: MobileNetSpace) -> None:
     large, before = space.with_resolutions([128]), torch.get_num_threads()
     expected = suitable_threads(large)
     try:

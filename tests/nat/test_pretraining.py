@@ -18,7 +18,7 @@ from nat.pretrained.store import load_supernet_file
 from nat.pretraining import STATE, Checkup, Pretraining
 from nat.progress import Silence
 from nat.recipes import PretrainRecipe
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 from nat.training_run import HISTORY, Labels, TrainingRun, read_history
 
@@ -48,7 +48,7 @@ def answers_of(splits: Splits) -> Tensor:
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("taught", [False, True])
 def test_a_training_that_is_stopped_at_any_step_ends_with_the_same_weights(
-    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path, name: str, taught: bool
+    space: MobileNetSpace, make_splits: MakeSplits, tmp_path: Path, name: str, taught: bool
 ) -> None:
     splits, recipe = make_splits(3), RECIPES[name]
 
@@ -80,7 +80,7 @@ def test_a_training_that_is_stopped_at_any_step_ends_with_the_same_weights(
 
 
 @pytest.mark.parametrize("name", ["sandwich", "shrinking"])
-def test_every_subnet_learns(space: MobileNetV3Space, make_splits: MakeSplits, name: str, tmp_path: Path) -> None:
+def test_every_subnet_learns(space: MobileNetSpace, make_splits: MakeSplits, name: str, tmp_path: Path) -> None:
     length, rate = (20, 5e-3) if name == "sandwich" else (40, 0.2)
     recipe = replace(RECIPES[name], epochs=length, learning_rate=rate)
     splits = make_splits(3)
@@ -92,7 +92,7 @@ def test_every_subnet_learns(space: MobileNetV3Space, make_splits: MakeSplits, n
     assert last["step"] == last["steps"] and last["images_per_second"] > 0 and last["loss"] < first["loss"]
 
 
-def test_answers_of_a_teacher_are_learnt(space: MobileNetV3Space, make_splits: MakeSplits) -> None:
+def test_answers_of_a_teacher_are_learnt(space: MobileNetSpace, make_splits: MakeSplits) -> None:
     splits = make_splits(3)
     recipe = replace(SANDWICH, teacher_weight=1.0)
     wrong = answers_of(splits).roll(1, dims=1)  # only the answers count then, not the labels
@@ -104,7 +104,7 @@ def test_answers_of_a_teacher_are_learnt(space: MobileNetV3Space, make_splits: M
     torch.testing.assert_close(targets.sum(1), torch.ones(8))
 
 
-def test_starting_from_a_supernet_takes_its_weights(space: MobileNetV3Space, make_splits: MakeSplits) -> None:
+def test_starting_from_a_supernet_takes_its_weights(space: MobileNetSpace, make_splits: MakeSplits) -> None:
     splits = make_splits(3)
     start = Supernet(space, 7, generator=torch.Generator().manual_seed(9))
     training = Pretraining(splits, space, SANDWICH, start=start)
@@ -115,7 +115,7 @@ def test_starting_from_a_supernet_takes_its_weights(space: MobileNetV3Space, mak
         Pretraining(splits, replace(space, width=0.5), SANDWICH, start=start)
 
 
-def test_a_training_that_diverges_says_so(space: MobileNetV3Space, make_splits: MakeSplits) -> None:
+def test_a_training_that_diverges_says_so(space: MobileNetSpace, make_splits: MakeSplits) -> None:
     training = Pretraining(make_splits(3), space, SANDWICH)
     with torch.no_grad():
         training.supernet.classifier.get_submodule("linear").get_parameter("bias").fill_(float("nan"))
@@ -124,7 +124,7 @@ def test_a_training_that_diverges_says_so(space: MobileNetV3Space, make_splits: 
 
 
 def test_a_gradient_that_is_not_finite_leaves_the_last_checkpoint(
-    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path
+    space: MobileNetSpace, make_splits: MakeSplits, tmp_path: Path
 ) -> None:
     run = run_in(tmp_path, space, make_splits(3))
     smallest = [p for n, p in run.training.supernet.named_parameters() if "5to3_matrix" in n]  # not of the first net
@@ -143,7 +143,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_last_checkpoint(
     assert again.step == 3
 
 
-def test_sorting_channels_starts_the_average_anew(space: MobileNetV3Space, make_splits: MakeSplits) -> None:
+def test_sorting_channels_starts_the_average_anew(space: MobileNetSpace, make_splits: MakeSplits) -> None:
     training = Pretraining(make_splits(3), space, SHRINKING)
     last = training.stages[-1]
     assert last.resort and training.average is not None
@@ -158,14 +158,14 @@ def test_sorting_channels_starts_the_average_anew(space: MobileNetV3Space, make_
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
-def run_in(out: Path, space: MobileNetV3Space, splits: Splits, recipe: PretrainRecipe = SANDWICH) -> TrainingRun:
+def run_in(out: Path, space: MobileNetSpace, splits: Splits, recipe: PretrainRecipe = SANDWICH) -> TrainingRun:
     return TrainingRun(
         Pretraining(splits, space, recipe), splits, out, Labels("mine", "nat pretrain X"), Silence(), save_seconds=0
     )
 
 
 def test_the_folder_ends_with_a_supernet_that_loads(
-    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path
+    space: MobileNetSpace, make_splits: MakeSplits, tmp_path: Path
 ) -> None:
     out = tmp_path / "deep" / "out"
     run = run_in(out, space, make_splits(3))
@@ -182,7 +182,7 @@ def test_the_folder_ends_with_a_supernet_that_loads(
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint_and_its_history_has_no_step_twice(
-    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: MobileNetSpace, make_splits: MakeSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     splits = make_splits(3)
     whole = load_supernet_file(run_in(tmp_path / "whole", space, splits).run())[0]
@@ -211,7 +211,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_and_its_history_has_no_st
     [({"epochs": 2}, "recipe"), ({"seed": 6}, "recipe"), ({"resolutions": (24, 40)}, "recipe, space")],
 )
 def test_a_folder_with_another_training_is_refused(
-    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path, changed: dict[str, int], named: str
+    space: MobileNetSpace, make_splits: MakeSplits, tmp_path: Path, changed: dict[str, int], named: str
 ) -> None:
     splits = make_splits(3)
     run_in(tmp_path, space, splits).run()
@@ -219,13 +219,13 @@ def test_a_folder_with_another_training_is_refused(
         run_in(tmp_path, space, splits, replace(SANDWICH, **changed)).run()  # type: ignore[arg-type]
 
 
-def test_other_images_are_refused(space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path) -> None:
+def test_other_images_are_refused(space: MobileNetSpace, make_splits: MakeSplits, tmp_path: Path) -> None:
     run_in(tmp_path, space, make_splits(3)).run()
     with pytest.raises(RunError, match="with other images"):
         run_in(tmp_path, space, replace(make_splits(3), fingerprint="of others")).run()
 
 
-def test_a_damaged_checkpoint_is_named(space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named(space: MobileNetSpace, make_splits: MakeSplits, tmp_path: Path) -> None:
     run_in(tmp_path, space, make_splits(3)).run()
     content = (tmp_path / STATE).read_bytes()
     for broken in (content[: len(content) // 2], b"", b"not a checkpoint"):
@@ -235,7 +235,7 @@ def test_a_damaged_checkpoint_is_named(space: MobileNetV3Space, make_splits: Mak
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(
-    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: MobileNetSpace, make_splits: MakeSplits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_in(tmp_path, space, make_splits(3))
     with run._opened():
@@ -253,7 +253,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     assert not list(tmp_path.glob(".*draft"))
 
 
-def test_what_a_kill_leaves_is_put_right(space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path) -> None:
+def test_what_a_kill_leaves_is_put_right(space: MobileNetSpace, make_splits: MakeSplits, tmp_path: Path) -> None:
     """Killed while it saves, and between the weights and the card."""
     path = run_in(tmp_path, space, make_splits(3)).run()
     card = path.with_suffix(".json")
@@ -270,7 +270,7 @@ def test_what_a_kill_leaves_is_put_right(space: MobileNetV3Space, make_splits: M
 
 
 def test_two_at_once_and_other_peoples_folders_are_refused(
-    space: MobileNetV3Space, make_splits: MakeSplits, tmp_path: Path
+    space: MobileNetSpace, make_splits: MakeSplits, tmp_path: Path
 ) -> None:
     with run_in(tmp_path, space, make_splits(3))._opened(), pytest.raises(RunError, match="another process is at work"):
         run_in(tmp_path, space, make_splits(3)).run()

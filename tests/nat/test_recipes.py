@@ -7,9 +7,9 @@ import pytest
 
 from nat.errors import InputError
 from nat.recipes import PretrainRecipe
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 
-FULL = MobileNetV3Space(0.25, (3, 5, 7), (3, 4, 6), (2, 3, 4), (32, 48))
+FULL = MobileNetSpace(0.25, (3, 5, 7), (3, 4, 6), (2, 3, 4), (32, 48))
 
 
 def test_resolutions_grow_from_the_smaller_to_all() -> None:
@@ -58,7 +58,7 @@ def test_shrinking_has_the_stages_rates_and_subnets_of_once_for_all() -> None:
 
 
 def test_stages_follow_one_another_without_gaps_and_those_without_a_new_choice_are_left_out() -> None:
-    space = MobileNetV3Space(0.25, (3,), (2, 3), (1, 2), (32,))
+    space = MobileNetSpace(0.25, (3,), (2, 3), (1, 2), (32,))
     stages = PretrainRecipe.shrinking().stages(space, steps_per_epoch=7)
     assert [stage.name for stage in stages] == ["largest", "depths, first", "expand ratios, first"]
     ends = [stage.start + stage.steps for stage in stages]

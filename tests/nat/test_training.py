@@ -17,7 +17,7 @@ from nat.datasets.stream import Batching, TrainStream
 from nat.errors import TransferError
 from nat.evaluation import SubnetEvaluator
 from nat.finetuning import FinetuneRecipe, train_subnet
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
 
@@ -34,18 +34,18 @@ def stream_of(splits: Splits, seed: int = 0) -> TrainStream:
     return TrainStream(splits.train, Batching(16, seed, flip=False, min_crop_area=0.5, mean=HALF, std=HALF))
 
 
-def smallest_net(space: MobileNetV3Space, seed: int = 0) -> Subnet:
+def smallest_net(space: MobileNetSpace, seed: int = 0) -> Subnet:
     return Supernet(space, 3, generator=torch.Generator().manual_seed(seed)).extract(space.smallest())
 
 
-def tuned(space: MobileNetV3Space, splits: Splits, steps: int, seed: int = 0) -> Subnet:
+def tuned(space: MobileNetSpace, splits: Splits, steps: int, seed: int = 0) -> Subnet:
     return train_subnet(smallest_net(space), stream_of(splits, seed), FinetuneRecipe(steps, 5e-3), CPU)
 
 
 # --- fine-tuning ---------------------------------------------------------------------------------------------------
 
 
-def test_finetuning_learns(space: MobileNetV3Space, make_splits: MakeSplits) -> None:
+def test_finetuning_learns(space: MobileNetSpace, make_splits: MakeSplits) -> None:
     splits = make_splits(3)
     images, labels = stream_of(splits).batch(100, 24)
 
@@ -58,9 +58,7 @@ def test_finetuning_learns(space: MobileNetV3Space, make_splits: MakeSplits) -> 
     assert after < 0.7 * before
 
 
-def test_finetuning_is_a_function_of_weights_stream_and_recipe(
-    space: MobileNetV3Space, make_splits: MakeSplits
-) -> None:
+def test_finetuning_is_a_function_of_weights_stream_and_recipe(space: MobileNetSpace, make_splits: MakeSplits) -> None:
     splits = make_splits(3)
     first, second, other = (tuned(space, splits, 3, seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -68,7 +66,7 @@ def test_finetuning_is_a_function_of_weights_stream_and_recipe(
 
 
 def test_finetuning_reports_its_steps_and_leaves_evaluation_mode(
-    space: MobileNetV3Space, make_splits: MakeSplits
+    space: MobileNetSpace, make_splits: MakeSplits
 ) -> None:
     calls = list[int]()
     net = train_subnet(
@@ -78,12 +76,12 @@ def test_finetuning_reports_its_steps_and_leaves_evaluation_mode(
     assert not any(module.training for module in net.modules())
 
 
-def test_finetuning_for_no_steps_changes_nothing(space: MobileNetV3Space, make_splits: MakeSplits) -> None:
+def test_finetuning_for_no_steps_changes_nothing(space: MobileNetSpace, make_splits: MakeSplits) -> None:
     before, after = smallest_net(space).state_dict(), tuned(space, make_splits(3), 0).state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_finetuning_that_diverges_says_so(space: MobileNetV3Space, make_splits: MakeSplits) -> None:
+def test_finetuning_that_diverges_says_so(space: MobileNetSpace, make_splits: MakeSplits) -> None:
     net = smallest_net(space)
     with torch.no_grad():
         net.classifier.get_submodule("linear").get_parameter("bias").fill_(float("nan"))
@@ -96,7 +94,7 @@ def test_finetuning_that_diverges_says_so(space: MobileNetV3Space, make_splits: 
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_classifier_is_the_logistic_regression_on_the_features(
-    space: MobileNetV3Space, make_splits: MakeSplits, classes: int
+    space: MobileNetSpace, make_splits: MakeSplits, classes: int
 ) -> None:
     splits = make_splits(classes)
     supernet = Supernet(space, classes, generator=torch.Generator().manual_seed(0)).eval()

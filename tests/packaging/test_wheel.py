@@ -70,7 +70,7 @@ for module in (datasets, nat, nat.datasets, nat.supernet.space, nat.pretrained.c
     assert module.__file__.startswith({str(target)!r}), module
 assert nat.datasets is not datasets
 assert "torch" not in sys.modules
-print(nat.supernet.space.MobileNetV3Space().size())
+print(nat.supernet.space.MobileNetSpace().size())
 """
     out = ran(sys.executable, "-S", "-c", program, cwd=tmp_path)
     assert int(out) == 17 * 7371**5

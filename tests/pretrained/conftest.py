@@ -8,13 +8,13 @@ import torch
 
 from nat.pretrained.card import Card
 from nat.pretrained.store import save_supernet
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
 
 @pytest.fixture(scope="session")
 def supernet() -> Supernet:
-    space = MobileNetV3Space(0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(32, 48))
+    space = MobileNetSpace(0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(32, 48))
     made = Supernet(space, 6, generator=torch.Generator().manual_seed(0)).train()
     with torch.no_grad():
         for _ in range(3):  # statistics of their own

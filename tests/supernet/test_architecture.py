@@ -69,7 +69,7 @@ def test_different_networks_have_different_ids() -> None:
     [
         ([1, 2], "JSON object, got list"),
         ({"ks": [3]}, "e, d, r missing"),
-        ({**JSON, "space": "resnet"}, "'mobilenetv3', got 'resnet'"),
+        ({**JSON, "space": 7}, "name of a space, got 7"),
         ({**JSON, "ks": "357"}, "list of numbers as 'ks'"),
         ({**JSON, "ks": [3, 5, None, 3, 5, 7]}, "numbers in 'ks', got None"),
         ({**JSON, "ks": [3.5, 5, 7, 3, 5, 7]}, "whole numbers of at least 0 in 'ks', got 3.5"),

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nat.errors import InputError
 from nat.supernet.calibration import recalibrate
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
 
@@ -17,7 +17,7 @@ def batches() -> list[Tensor]:
 
 
 @pytest.fixture
-def subnet(space: MobileNetV3Space, make_supernet: Callable[..., Supernet]) -> Subnet:
+def subnet(space: MobileNetSpace, make_supernet: Callable[..., Supernet]) -> Subnet:
     return make_supernet(space).extract(space.largest())
 
 

@@ -14,7 +14,7 @@ from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable, costs_of, space_around
 from nat.supernet.encodings import from_nat_digits, to_nat_digits
 from nat.supernet.sampling import sample_uniform
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 
 # Parameters and multiply-adds (convolutions and linear layers) at 192, 224 and 256 pixels of the smallest and largest
@@ -27,10 +27,10 @@ CONSTANTS = [
 ]
 
 SPACES = {
-    "nat-w1.0": MobileNetV3Space(width=1.0),
-    "nat-w1.2": MobileNetV3Space(width=1.2),
-    "odd sizes": MobileNetV3Space(0.35, (3, 5), (1, 2.5, 6), (1, 3), (33, 50, 97)),
-    "one choice": MobileNetV3Space(0.75, (7,), (4,), (2,), (64,)),
+    "nat-w1.0": MobileNetSpace(width=1.0),
+    "nat-w1.2": MobileNetSpace(width=1.2),
+    "odd sizes": MobileNetSpace(0.35, (3, 5), (1, 2.5, 6), (1, 3), (33, 50, 97)),
+    "one choice": MobileNetSpace(0.75, (7,), (4,), (2,), (64,)),
 }
 
 
@@ -38,7 +38,7 @@ SPACES = {
 def test_published_spaces_reach_the_known_constants(
     width: float, which: str, params: int, macs: dict[int, int]
 ) -> None:
-    space = MobileNetV3Space(width=width)
+    space = MobileNetSpace(width=width)
     kernel, expand, depth = (3, 3, 2) if which == "smallest" else (7, 6, 4)
     nets = [space.uniform(kernel, expand, depth, resolution) for resolution in macs]
     costs = CostTable(space, 1000)
@@ -50,7 +50,7 @@ def test_published_spaces_reach_the_known_constants(
 def test_smallest_net_with_ten_classes_is_the_one_of_the_torchprofile_thread() -> None:
     # torchprofile issue 10 posts 89,421,520 for this net; its counter adds the products of h-swish and squeeze-and-
     # excite and the means, which by the 1000-class pair 90,688,720 / 89,841,344 are 847,376 for any classifier.
-    macs, _ = costs_of(MobileNetV3Space().smallest(), 10)
+    macs, _ = costs_of(MobileNetSpace().smallest(), 10)
     assert macs + 847_376 == 89_421_520
 
 
@@ -62,7 +62,7 @@ def test_measured_subnets_have_their_published_costs(shared_folder: Path, table:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     nets = [Architecture.from_json(ast.literal_eval(row["Sub-network"])) for row in rows]
-    space = MobileNetV3Space(width=1.0)
+    space = MobileNetSpace(width=1.0)
     costs, encodings = CostTable(space, 1000), space.encode(nets)
     assert len(rows) > 100
     assert costs.macs(encodings).tolist() == [int(row["MACs"]) for row in rows]
@@ -90,7 +90,14 @@ def test_published_nets_have_the_counted_costs(shared_folder: Path) -> None:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_costs_equal_those_of_built_networks(name: str) -> None:
-    space = SPACES[name]
+    check_costs(SPACES[name])
+
+
+def test_costs_of_any_structure_equal_those_of_built_networks(any_space: MobileNetSpace) -> None:
+    check_costs(any_space)
+
+
+def check_costs(space: MobileNetSpace) -> None:
     costs = CostTable(space, 13)
     sampled = space.decode(sample_uniform(space, 3, np.random.default_rng(0)))
     for net in [space.smallest(), *sampled, space.largest()]:
@@ -99,11 +106,11 @@ def test_costs_equal_those_of_built_networks(name: str) -> None:
             with FlopCounterMode(display=False) as counter:
                 built(torch.empty(1, 3, net.resolution, net.resolution))
         assert costs.of(net) == (counter.get_total_flops() // 2, sum(p.numel() for p in built.parameters()))
-        assert costs_of(net, 13) == costs.of(net)
+        assert costs_of(net, 13, space.structure) == costs.of(net)
 
 
 def test_ten_thousand_encodings_are_counted_in_50_milliseconds() -> None:
-    space = MobileNetV3Space()
+    space = MobileNetSpace()
     costs = CostTable(space, 1000)
     encodings = sample_uniform(space, 10_000, np.random.default_rng(0))
     seconds = []

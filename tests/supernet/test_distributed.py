@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from nat.supernet.architecture import Architecture
 from nat.supernet.layers import BatchNorm, train_together
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer, sandwich_step
 
-SPACE = MobileNetV3Space(0.25, (3, 5), (2, 3), (1, 2), (32, 48))
+SPACE = MobileNetSpace(0.25, (3, 5), (2, 3), (1, 2), (32, 48))
 GOOD_ENOUGH = 1e-5
 
 # what each process runs: python -m torch.distributed.run --nproc-per-node 2 SCRIPT OUT
@@ -95,7 +95,7 @@ def test_processes_stay_equal(two_processes: list[dict[str, Tensor]]) -> None:
 
 @pytest.mark.parametrize("channels", [6, 4])
 def test_batch_norm_of_all_or_the_first_channels(channels: int) -> None:
-    ours, theirs = BatchNorm(6), nn.BatchNorm2d(channels)
+    ours, theirs = BatchNorm(6, 1e-5), nn.BatchNorm2d(channels)
     with torch.no_grad():
         ours.weight.copy_(torch.rand(6))
         theirs.weight.copy_(ours.weight[:channels])

@@ -18,12 +18,12 @@ from nat.supernet.encodings import (
     to_ofa_lists,
 )
 from nat.supernet.sampling import sample_uniform
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 
 
 @st.composite
 def nat_nets(draw: st.DrawFn) -> Architecture:
-    space = MobileNetV3Space(width=draw(st.sampled_from([1.0, 1.2])))
+    space = MobileNetSpace(width=draw(st.sampled_from([1.0, 1.2])))
     seed = draw(st.integers(0, 2**32 - 1))
     return space.decode(sample_uniform(space, 1, np.random.default_rng(seed)))[0]
 
@@ -86,18 +86,18 @@ def test_text_that_is_no_architecture_is_refused_in_one_sentence(text: str, mess
     "change", [{"w": 0.5}, {"r": 130}, {"ks": [9] * 10}, {"e": [2] * 10}, {"ks": [3] * 5, "e": [3] * 5, "d": [1] * 5}]
 )
 def test_networks_outside_of_nats_space_have_no_digits(change: dict[str, Any]) -> None:
-    net = Architecture.from_json({**MobileNetV3Space().smallest().to_json(), **change})
+    net = Architecture.from_json({**MobileNetSpace().smallest().to_json(), **change})
     with pytest.raises(InputError, match=r"expected .*got"):
         to_nat_digits(net)
 
 
 def test_lists_with_too_few_slots_are_refused() -> None:
     with pytest.raises(InputError, match=r"at most 3 layers a stage, got depths \[4, 4, 4, 4, 4\]"):
-        to_ofa_lists(MobileNetV3Space().largest(), layers_per_stage=3)
+        to_ofa_lists(MobileNetSpace().largest(), layers_per_stage=3)
 
 
 def test_at_resolution_changes_nothing_else() -> None:
-    net = MobileNetV3Space().largest()
+    net = MobileNetSpace().largest()
     moved = at_resolution(net, 192)
     assert moved.resolution == 192
     assert at_resolution(moved, 256) == net

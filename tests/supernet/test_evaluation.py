@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from nat.supernet.evaluation import batched, predict, top1_accuracy
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 5, 100])
 def test_predictions_do_not_depend_on_the_batches(
-    space: MobileNetV3Space, make_supernet: Callable[..., Supernet], batch_size: int
+    space: MobileNetSpace, make_supernet: Callable[..., Supernet], batch_size: int
 ) -> None:
     subnet = make_supernet(space).extract(space.smallest())
     images = torch.randint(256, (9, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

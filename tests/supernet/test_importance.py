@@ -7,7 +7,7 @@ import torch
 
 from nat.supernet.elastic import ElasticInvertedResidual
 from nat.supernet.importance import sort_channels
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
 MakeSupernet = Callable[..., Supernet]
@@ -15,8 +15,8 @@ IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
-def space() -> MobileNetV3Space:
-    return MobileNetV3Space(0.25, kernels=(3, 5), expands=(2, 4, 6), depths=(1, 2), resolutions=(64,))
+def space() -> MobileNetSpace:
+    return MobileNetSpace(0.25, kernels=(3, 5), expands=(2, 4, 6), depths=(1, 2), resolutions=(64,))
 
 
 def norms(supernet: Supernet, block: int) -> torch.Tensor:
@@ -26,7 +26,7 @@ def norms(supernet: Supernet, block: int) -> torch.Tensor:
 
 
 def test_the_largest_network_stays_the_same_function_and_its_channels_are_sorted(
-    space: MobileNetV3Space, make_supernet: MakeSupernet
+    space: MobileNetSpace, make_supernet: MakeSupernet
 ) -> None:
     supernet = make_supernet(space)
     nets = [space.largest(), space.uniform(3, 6, 1, 64), space.smallest()]
@@ -42,9 +42,7 @@ def test_the_largest_network_stays_the_same_function_and_its_channels_are_sorted
         assert (importance[:-1] >= importance[1:]).all()
 
 
-def test_slices_that_have_been_trained_keep_their_functions(
-    space: MobileNetV3Space, make_supernet: MakeSupernet
-) -> None:
+def test_slices_that_have_been_trained_keep_their_functions(space: MobileNetSpace, make_supernet: MakeSupernet) -> None:
     supernet = make_supernet(space)
     nets = [space.uniform(5, expand, 2, 64) for expand in (6, 4, 2)]
     before = [supernet(IMAGES, net) for net in nets]

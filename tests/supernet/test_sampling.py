@@ -7,11 +7,11 @@ import pytest
 from nat.errors import BudgetError
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits, crossover, ladder, mutate, sample_like, sample_stratified, sample_uniform
-from nat.supernet.space import Encodings, MobileNetV3Space, named_spaces
+from nat.supernet.space import Encodings, MobileNetSpace, named_spaces
 
-TINY = CostTable(MobileNetV3Space(0.25, (3,), (2, 3), (1, 2), (32, 48)), 10)
-NAT = CostTable(MobileNetV3Space(), 100)
-SMALL = MobileNetV3Space(0.5, (3, 5), (2, 3, 4), (1, 2, 3), (48, 56, 64))
+TINY = CostTable(MobileNetSpace(0.25, (3,), (2, 3), (1, 2), (32, 48)), 10)
+NAT = CostTable(MobileNetSpace(), 100)
+SMALL = MobileNetSpace(0.5, (3, 5), (2, 3, 4), (1, 2, 3), (48, 56, 64))
 
 
 def all_of(costs: CostTable) -> Encodings:
@@ -80,7 +80,7 @@ def test_same_seed_same_samples() -> None:
 
 
 def test_mutation_redraws_as_many_genes_as_asked() -> None:
-    space = MobileNetV3Space(depths=(4,))
+    space = MobileNetSpace(depths=(4,))
     parents = sample_uniform(space, 500, np.random.default_rng(0))
     assert np.array_equal(mutate(space, parents, np.random.default_rng(1), 0.0), parents)
     changed = np.mean(mutate(space, parents, np.random.default_rng(1), 0.3)[:, 1:] != parents[:, 1:])
@@ -89,7 +89,7 @@ def test_mutation_redraws_as_many_genes_as_asked() -> None:
 
 
 def test_crossover_takes_every_gene_from_a_parent() -> None:
-    space = MobileNetV3Space(depths=(4,))
+    space = MobileNetSpace(depths=(4,))
     first, second = (sample_uniform(space, 300, np.random.default_rng(seed)) for seed in (0, 1))
     children = crossover(space, first, second, np.random.default_rng(2))
     assert np.all((children == first) | (children == second))
@@ -98,7 +98,7 @@ def test_crossover_takes_every_gene_from_a_parent() -> None:
 
 
 def test_sampling_like_an_archive_keeps_its_frequencies_gene_by_gene() -> None:
-    space = MobileNetV3Space(depths=(4,))
+    space = MobileNetSpace(depths=(4,))
     archive = space.encode([space.smallest()] * 3 + [space.largest()])
     drawn = sample_like(space, archive, 2000, np.random.default_rng(0))
     assert set(np.unique(drawn[:, 1:])) == {1, 9}
@@ -107,7 +107,7 @@ def test_sampling_like_an_archive_keeps_its_frequencies_gene_by_gene() -> None:
 
 
 @pytest.mark.parametrize("space", [*named_spaces().values(), SMALL])
-def test_a_ladder_goes_up_from_the_smallest_to_the_largest(space: MobileNetV3Space) -> None:
+def test_a_ladder_goes_up_from_the_smallest_to_the_largest(space: MobileNetSpace) -> None:
     nets = ladder(space, 5)
     assert (nets[0], nets[-1]) == (space.smallest(), space.largest())
     macs = [CostTable(space, 10).of(net)[0] for net in nets]

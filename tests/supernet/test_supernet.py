@@ -11,7 +11,7 @@ from nat.supernet.architecture import Architecture
 from nat.supernet.elastic import ElasticInvertedResidual
 from nat.supernet.encodings import at_resolution
 from nat.supernet.sampling import sample_uniform
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
 MakeSupernet = Callable[..., Supernet]
@@ -23,7 +23,7 @@ def images_for(resolution: int, count: int = 2, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, resolution, resolution, generator=torch.Generator().manual_seed(seed))
 
 
-def nets_of(space: MobileNetV3Space, count: int, seed: int = 0) -> list[Architecture]:
+def nets_of(space: MobileNetSpace, count: int, seed: int = 0) -> list[Architecture]:
     sampled = space.decode(sample_uniform(space, count, np.random.default_rng(seed)))
     return [space.smallest(), *sampled, space.largest()]
 
@@ -34,14 +34,14 @@ def nets_of(space: MobileNetV3Space, count: int, seed: int = 0) -> list[Architec
 @pytest.fixture(scope="module")
 def shapes() -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        supernet = Supernet(MobileNetV3Space(width=1.0), 1000)
+        supernet = Supernet(MobileNetSpace(width=1.0), 1000)
     return {name: tuple(tensor.shape) for name, tensor in supernet.state_dict().items()}
 
 
 @pytest.mark.parametrize(("width", "params"), [(1.0, 7_678_880), (1.2, 10_715_752)])
 def test_tensor_and_parameter_counts_are_the_published_ones(width: float, params: int) -> None:
     with torch.device("meta"):
-        supernet = Supernet(MobileNetV3Space(width=width), 1000)
+        supernet = Supernet(MobileNetSpace(width=width), 1000)
     assert len(supernet.state_dict()) == 475
     assert sum(p.numel() for p in supernet.parameters()) == params
 
@@ -88,10 +88,10 @@ def test_tensor_shapes_are_the_published_ones(shapes: dict[str, tuple[int, ...]]
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("count", [1, 3])
 def test_elastic_and_extracted_networks_answer_alike(
-    space: MobileNetV3Space, make_supernet: MakeSupernet, fast: bool, count: int
+    any_space: MobileNetSpace, make_supernet: MakeSupernet, fast: bool, count: int
 ) -> None:
-    supernet = make_supernet(space)
-    for net in nets_of(space, 8):
+    supernet = make_supernet(any_space)
+    for net in nets_of(any_space, 8):
         subnet = supernet.extract(net, fast=fast)
         assert not subnet.training
         for resolution in (32, 40, 57):
@@ -104,7 +104,7 @@ def test_elastic_and_extracted_networks_answer_alike(
 
 
 def test_elastic_and_extracted_networks_answer_alike_in_the_published_space(make_supernet: MakeSupernet) -> None:
-    space = MobileNetV3Space(width=1.2)
+    space = MobileNetSpace(width=1.2)
     supernet = make_supernet(space, num_classes=10)
     net = nets_of(space, 1)[1]
     with torch.no_grad():
@@ -113,9 +113,9 @@ def test_elastic_and_extracted_networks_answer_alike_in_the_published_space(make
         )
 
 
-def test_elastic_and_extracted_networks_train_alike(space: MobileNetV3Space, make_supernet: MakeSupernet) -> None:
-    for seed, net in enumerate(nets_of(space, 4)):
-        supernet = make_supernet(space, seed=seed).train()
+def test_elastic_and_extracted_networks_train_alike(any_space: MobileNetSpace, make_supernet: MakeSupernet) -> None:
+    for seed, net in enumerate(nets_of(any_space, 4)):
+        supernet = make_supernet(any_space, seed=seed).train()
         subnet = supernet.extract(net)
         assert subnet.training
         images = images_for(64, 4)
@@ -173,7 +173,7 @@ def support(supernet: Supernet, net: Architecture) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("number", range(4))
 def test_gradients_reach_exactly_the_weights_in_use(
-    space: MobileNetV3Space, make_supernet: MakeSupernet, number: int
+    space: MobileNetSpace, make_supernet: MakeSupernet, number: int
 ) -> None:
     supernet = make_supernet(space).train()
     net = nets_of(space, 2, seed=1)[number]
@@ -190,7 +190,7 @@ def test_gradients_reach_exactly_the_weights_in_use(
 
 
 def test_gradients_of_slices_are_those_of_the_extracted_network(
-    space: MobileNetV3Space, make_supernet: MakeSupernet
+    space: MobileNetSpace, make_supernet: MakeSupernet
 ) -> None:
     supernet = make_supernet(space).train()
     net = space.uniform(7, 2, 1, 128)  # the full kernel, which is stored as it is used
@@ -218,10 +218,10 @@ def test_gradients_of_slices_are_those_of_the_extracted_network(
 # --- no hidden state
 
 
-def test_answers_do_not_depend_on_earlier_calls(space: MobileNetV3Space, make_supernet: MakeSupernet) -> None:
-    supernet, images = make_supernet(space), images_for(40)
+def test_answers_do_not_depend_on_earlier_calls(any_space: MobileNetSpace, make_supernet: MakeSupernet) -> None:
+    supernet, images = make_supernet(any_space), images_for(40)
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    nets = nets_of(space, 3)
+    nets = nets_of(any_space, 3)
     with torch.no_grad():
         first = [supernet(images, net) for net in nets]
         for net in nets:
@@ -234,7 +234,7 @@ def test_answers_do_not_depend_on_earlier_calls(space: MobileNetV3Space, make_su
 
 
 def test_extracted_networks_share_no_memory_with_the_supernet(
-    space: MobileNetV3Space, make_supernet: MakeSupernet
+    space: MobileNetSpace, make_supernet: MakeSupernet
 ) -> None:
     supernet = make_supernet(space)
     subnet = supernet.extract(space.largest())
@@ -250,7 +250,7 @@ def test_extracted_networks_share_no_memory_with_the_supernet(
 
 
 def test_images_of_any_size_are_taken_whatever_the_resolution(
-    space: MobileNetV3Space, make_supernet: MakeSupernet
+    space: MobileNetSpace, make_supernet: MakeSupernet
 ) -> None:
     supernet, net = make_supernet(space), space.smallest()
     with torch.no_grad():
@@ -268,7 +268,7 @@ def test_images_of_any_size_are_taken_whatever_the_resolution(
     ],
 )
 def test_networks_of_other_spaces_are_refused_rather_than_run_wrongly(
-    space: MobileNetV3Space, make_supernet: MakeSupernet, net: Architecture, message: str
+    space: MobileNetSpace, make_supernet: MakeSupernet, net: Architecture, message: str
 ) -> None:
     supernet = make_supernet(space)
     for use in (lambda: supernet(images_for(32), net), lambda: supernet.extract(net)):
@@ -276,7 +276,7 @@ def test_networks_of_other_spaces_are_refused_rather_than_run_wrongly(
             use()
 
 
-def test_reset_classifier_leaves_the_rest_alone(space: MobileNetV3Space, make_supernet: MakeSupernet) -> None:
+def test_reset_classifier_leaves_the_rest_alone(space: MobileNetSpace, make_supernet: MakeSupernet) -> None:
     supernet = make_supernet(space)
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     supernet.reset_classifier(3, torch.Generator().manual_seed(0))
@@ -286,15 +286,15 @@ def test_reset_classifier_leaves_the_rest_alone(space: MobileNetV3Space, make_su
     assert changed == {"classifier.linear.weight", "classifier.linear.bias"}
 
 
-def test_initial_weights_come_from_the_generator(space: MobileNetV3Space) -> None:
+def test_initial_weights_come_from_the_generator(space: MobileNetSpace) -> None:
     first, second, other = (Supernet(space, 5, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name])
     assert not torch.equal(first.first_conv[0].weight, other.first_conv[0].weight)
 
 
-def test_extracted_network_survives_torch_export(space: MobileNetV3Space, make_supernet: MakeSupernet) -> None:
-    subnet = make_supernet(space).extract(space.uniform(5, 3, 1, 32), fast=True)
+def test_extracted_network_survives_torch_export(any_space: MobileNetSpace, make_supernet: MakeSupernet) -> None:
+    subnet = make_supernet(any_space).extract(any_space.uniform(5, any_space.expands[-1], 1, 32), fast=True)
     images = images_for(32)
     exported = torch.export.export(subnet, (images,)).module()
     with torch.no_grad():

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nat.supernet.architecture import Architecture
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer, sandwich_step
 
@@ -21,7 +21,7 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def team(space: MobileNetV3Space) -> list[Architecture]:
+def team(space: MobileNetSpace) -> list[Architecture]:
     return [space.largest(), space.uniform(5, 2, 2, 64 // 2), space.smallest()]
 
 
@@ -45,7 +45,7 @@ def test_rate_follows_half_a_cosine_down_to_almost_nothing() -> None:
 
 
 def test_a_sandwich_adds_up_the_gradients_of_its_members(
-    space: MobileNetV3Space,
+    space: MobileNetSpace,
     make_supernet: MakeSupernet,
     batch: tuple[Tensor, Tensor],
     team: list[Architecture],
@@ -77,7 +77,7 @@ def test_a_sandwich_adds_up_the_gradients_of_its_members(
 
 
 def test_a_sandwich_of_one_learns_from_the_labels(
-    space: MobileNetV3Space, make_supernet: MakeSupernet, batch: tuple[Tensor, Tensor]
+    space: MobileNetSpace, make_supernet: MakeSupernet, batch: tuple[Tensor, Tensor]
 ) -> None:
     supernet = make_supernet(space)
     trainer = WeightTrainer(supernet, Schedule(0.01, 12), weight_decay=0.0)
@@ -89,7 +89,7 @@ def test_a_sandwich_of_one_learns_from_the_labels(
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_training_goes_on_exactly_where_it_was_saved(
-    space: MobileNetV3Space,
+    space: MobileNetSpace,
     make_supernet: MakeSupernet,
     batch: tuple[Tensor, Tensor],
     team: list[Architecture],
