@@ -1,11 +1,12 @@
-"""Files that appear whole or not at all: written beside their place, then renamed onto it."""
+"""Files that appear whole or not at all: written beside their place, then renamed onto it; and locks on files."""
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nat.errors import InputError
 
@@ -50,3 +51,22 @@ def read_json(path: Path) -> Any:
         raise InputError(f"cannot read '{path}': {error.strerror or error}.") from error
     except ValueError as error:
         raise InputError(f"expected JSON in '{path}': {error}.") from error
+
+
+def take_lock(file: IO[str]) -> bool:
+    """Takes the lock on an open file, which ends with the process at the latest.
+
+    Returns:
+        Whether no other process has it; True also where there are no locks (Windows, some network drives).
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True

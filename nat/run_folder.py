@@ -3,15 +3,14 @@
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from nat.errors import InputError, RunError
-from nat.files import read_json, write_json
+from nat.files import read_json, take_lock, write_json
 from nat.options import TransferOptions, checked
 
 
@@ -40,21 +39,6 @@ def _check_writable(path: Path) -> None:
 
 def _unusable(path: Path, error: OSError) -> RunError:
     return RunError(f"cannot use '{path}' as --out: {error.strerror or error}. Name another --out.")
-
-
-def _take_lock(file: IO[str]) -> bool:
-    """Whether no other process has the lock; True also where there are no locks (Windows, some network drives)."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 class RunFolder:
@@ -127,7 +111,7 @@ class RunFolder:
         except OSError as error:
             raise _unusable(self.path, error) from error
         with file:
-            if not _take_lock(file):
+            if not take_lock(file):
                 raise RunError(f"another process is at work in '{self.path}'. Wait for its end, or stop it first.")
             yield
 

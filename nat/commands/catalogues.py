@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from nat.commands.console import ConsoleProgress, millions, print_json, print_table
+from nat.commands.console import ConsoleProgress, bytes_counted, millions, print_json, print_table
 from nat.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
-checkpoints = typer.Typer(no_args_is_help=True, help="Supernets: list them, inspect one.")
+checkpoints = typer.Typer(no_args_is_help=True, help="Supernets: list, inspect, pull, verify them.")
 datasets = typer.Typer(no_args_is_help=True, help="Data sets: list them, inspect one.")
 
 
@@ -86,11 +86,12 @@ def list_checkpoints(json: Json = False) -> None:
 
     found = cards()
     if json:
-        print_json([card.to_json() for card in found])
+        print_json([entry.to_json() for entry in found])
         return
-    columns = [("name", "left"), ("what", "left"), ("trained on", "left"), ("subnets", "right")]
-    rows = [(card.name, card.title, card.trained_on, f"{card.space.size():.2g}") for card in found]
+    columns = [("name", "left"), ("what", "left"), ("trained on", "left"), ("weights", "left")]
+    rows = [(e.name, e.title, e.trained_on.split(":")[0], e.state.value) for e in found]  # in short
     print_table("supernets", columns, rows)
+    print("Get one that is to be pulled with: nat checkpoints pull NAME")
 
 
 @checkpoints.command("info")
@@ -101,21 +102,52 @@ def checkpoint_info(
 
     Example: `nat checkpoints info tiny-small`
     """
+    from nat.pretrained.catalogue import State, find_checkpoint, is_path
+
+    entry = None if is_path(name) else find_checkpoint(name)
+    facts = entry.to_json() if entry else {}
+    if entry is None or entry.state is not State.TO_BE_PULLED:
+        facts |= _facts_of_loaded(name)
+    if json:
+        print_json(facts)
+        return
+    print_table(facts["name"], [("", "left"), ("", "left")], [(key, _text(value)) for key, value in facts.items()])
+
+
+def _facts_of_loaded(name: str) -> dict[str, Any]:
     from nat.pretrained.catalogue import load_supernet
     from nat.supernet.costs import CostTable
 
     supernet, card = load_supernet(name)
     costs = CostTable(card.space, card.num_classes)
     ends = {"smallest": costs.of(card.space.smallest()), "largest": costs.of(card.space.largest())}
-    facts = card.to_json() | {
-        "parameters": sum(parameter.numel() for parameter in supernet.parameters()),
-        "subnets": card.space.size(),
-    }
-    facts |= {end: {"macs": macs, "params": params} for end, (macs, params) in ends.items()}
+    parameters = sum(parameter.numel() for parameter in supernet.parameters())
+    facts = card.to_json() | {"parameters": parameters, "subnets": card.space.size()}
+    return facts | {end: {"macs": macs, "params": params} for end, (macs, params) in ends.items()}
+
+
+@checkpoints.command("pull")
+def pull_checkpoint(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A published one, see `nat checkpoints list`.")],
+    json: Json = False,
+) -> None:
+    """Fetches a published supernet, once: it is verified and kept in the folder NAT_HOME, by default ~/.cache/nat.
+
+    Stopped? The same command goes on.
+
+    Example: `nat checkpoints pull ofa_mbv3_d234_e346_k357_w1.0`
+    """
+    from nat.pretrained.cache import pull
+    from nat.pretrained.catalogue import find_published
+
+    file, progress = find_published(name), ConsoleProgress()
+    with bytes_counted(progress, f"{name}, bytes") as report:
+        fetched = pull(file, report=report, say=progress.say)
     if json:
-        print_json(facts)
+        print_json({"name": name, "file": str(file.path), "git_blob_id": file.blob_id, "fetched": fetched})
         return
-    print_table(card.name, [("", "left"), ("", "left")], [(key, _text(value)) for key, value in facts.items()])
+    how = "fetched and verified" if fetched else "was there, verified"
+    print(f"supernet: {file.path} ({how})   use it with: nat transfer DATA --supernet {name}")
 
 
 @checkpoints.command("verify")

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -78,6 +78,23 @@ class ConsoleProgress:
         self.console.print(text, highlight=False)
 
 
+@contextmanager
+def bytes_counted(progress: ConsoleProgress, title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Gives what a download may call with (bytes here, in all): a task, which starts when the total is known."""
+    task: Task | None = None
+    before = 0
+    with ExitStack() as stack:
+
+        def report(done: int, total: int | None) -> None:
+            nonlocal task, before
+            if total is not None:
+                task = task or stack.enter_context(progress.task(title, total))
+                task.advance(done - before, note=f"{done / 1e6:.1f} of {total / 1e6:.1f} MB")
+                before = done
+
+        yield report
+
+
 def print_json(data: Any) -> None:
     """JSON on standard output, for programs."""
     print(json.dumps(data, indent=2))
@@ -93,7 +110,8 @@ def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[S
     """
     table = Table(title=title, title_justify="left", header_style="bold")
     for heading, justify in columns:
-        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+        whole = heading == "name"  # to be copied
+        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*row)
     Console().print(table, highlight=False)

@@ -5,20 +5,24 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from nat.main import app
+from nat.pretrained.cache import PublishedFile, git_blob_id
 from nat.searchers import SEARCHERS
-from nat.supernet.space import MobileNetV3Space
+from nat.supernet.space import MobileNetSpace
 
 Command = Callable[..., Any]
 MakeImages = Callable[[Mapping[str, int]], Path]
 
-SMALLEST = MobileNetV3Space().uniform(kernel=3, expand=3, depth=2, resolution=224)
+SMALLEST = MobileNetSpace().uniform(kernel=3, expand=3, depth=2, resolution=224)
 SMALLEST_COSTS = (121_278_672, 3_410_792)
 LARGEST_DIGITS = "080" + "9" * 20
 LARGEST_COSTS = (566_170_656, 7_664_760)
@@ -26,6 +30,7 @@ WIDE_DIGITS = "081" + "1100" * 5
 WIDE_COSTS = (193_078_200, 4_602_456)
 OFA = {"wid": None, "ks": [3] * 20, "e": [3] * 20, "d": [2] * 5, "r": [224]}
 LINEAR = 1280
+WEIGHTS = "ofa_mbv3_d234_e346_k357_w1.0"
 
 
 def costs(outcome: Any) -> tuple[int, int]:
@@ -82,12 +87,93 @@ def test_macs_names_the_bad_line(command: Command, tmp_path: Path, text: str, fr
     assert fragment in outcome.err
 
 
-def test_checkpoints_list(command: Command) -> None:
-    cards = {card["name"]: card for card in command("checkpoints", "list", "--json").json}
-    assert {"scratch", "scratch:nat-w1.0", "scratch:nat-w1.2"} <= set(cards)
-    assert cards["scratch:nat-w1.2"]["space"]["width"] == 1.2
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PublishedFile]:
+    """The catalogue's published supernet of width 1.0, but served on this machine: some bytes that are no supernet."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / WEIGHTS).write_bytes(b"weights" * 1000)
+    monkeypatch.setenv("NAT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("no_proxy", "*")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(tmp_path / "site"))) as server:
+        server.daemon_threads = False
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        blob_id = git_blob_id(tmp_path / "site" / WEIGHTS)
+        url = f"http://127.0.0.1:{server.server_port}/{WEIGHTS}"
+        file = PublishedFile(WEIGHTS, "once-for-all", url, blob_id, "ImageNet-1k", "none stated")
+        monkeypatch.setattr("nat.pretrained.catalogue.PUBLISHED", (file,))
+        yield file
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_checkpoints_list(command: Command, published: PublishedFile) -> None:
+    entries = {entry["name"]: entry for entry in command("checkpoints", "list", "--json").json}
+    assert {"tiny-small", WEIGHTS, "scratch", "scratch:nat-w1.0", "scratch:nat-w1.2"} <= set(entries)
+    assert entries["scratch:nat-w1.2"]["space"]["width"] == 1.2
+    states = {name: entry["state"] for name, entry in entries.items()}
+    assert states["tiny-small"] == "with the package" and states["scratch"] == "random"
+    assert entries[WEIGHTS]["url"] == published.url and states[WEIGHTS] == "to be pulled"
     table = command("checkpoints", "list")
-    assert table.code == 0 and "scratch" in table.out
+    assert table.code == 0 and all(name in table.out for name in entries), "names are whole, to be copied"
+    assert "to be pulled" in " ".join(table.out.split())
+
+
+def test_checkpoint_info_of_what_is_not_here(command: Command, published: PublishedFile) -> None:
+    facts = command("checkpoints", "info", WEIGHTS, "--json").json
+    assert facts["state"] == "to be pulled" and facts["git_blob_id"] == published.blob_id
+    assert facts["file"] == str(published.path) and facts["url"] == published.url
+    assert facts["to_pull"] == f"nat checkpoints pull {WEIGHTS}"
+    table = command("checkpoints", "info", WEIGHTS)
+    assert table.code == 0 and "ImageNet-1k" in table.out and "nat checkpoints pull" in table.out
+    assert not published.path.exists()
+
+
+def test_checkpoint_pull(command: Command, published: PublishedFile) -> None:
+    outcome = command("checkpoints", "pull", WEIGHTS)
+    assert outcome.code == 0, outcome.err
+    assert published.path.read_bytes() == b"weights" * 1000
+    how = f"use it with: nat transfer DATA --supernet {WEIGHTS}"
+    assert outcome.out == f"supernet: {published.path} (fetched and verified)   {how}\n"
+    assert "7000" in outcome.err and "0.0 of 0.0 MB" in outcome.err
+    again = command("checkpoints", "pull", WEIGHTS)
+    assert again.out == f"supernet: {published.path} (was there, verified)   {how}\n" and again.err == ""
+    listed = command("checkpoints", "list", "--json").json
+    assert [entry["state"] for entry in listed if entry["name"] == WEIGHTS] == ["pulled"]
+
+
+def test_checkpoint_pull_as_json(command: Command, published: PublishedFile) -> None:
+    expected = {"name": WEIGHTS, "file": str(published.path), "git_blob_id": published.blob_id}
+    assert command("checkpoints", "pull", WEIGHTS, "--json").json == expected | {"fetched": True}
+    assert command("checkpoints", "pull", WEIGHTS, "--json").json == expected | {"fetched": False}
+
+
+def test_checkpoint_pull_of_what_is_gone(command: Command, published: PublishedFile, tmp_path: Path) -> None:
+    (tmp_path / "site" / WEIGHTS).unlink()
+    outcome = command("checkpoints", "pull", WEIGHTS)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "the address is gone" in outcome.err and str(published.path) in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "fragment"),
+    [
+        ("tiny-small", "nothing to pull: the weights of 'tiny-small' are with the package"),
+        ("scratch", "nothing to pull: the weights of 'scratch' are random"),
+        ("ofa_mbv3", "unknown supernet 'ofa_mbv3'"),
+    ],
+)
+def test_checkpoint_pull_of_other_names(command: Command, name: str, fragment: str) -> None:
+    outcome = command("checkpoints", "pull", name)
+    assert outcome.code == 2 and fragment in outcome.err
 
 
 def test_checkpoint_info_of_a_file(command: Command, supernet_file: Path) -> None:
@@ -105,6 +191,7 @@ def test_checkpoint_info_of_a_name(command: Command) -> None:
     facts = command("checkpoints", "info", "scratch", "--json").json
     listed = {card["name"]: card for card in command("checkpoints", "list", "--json").json}
     assert facts["space"] == listed["scratch"]["space"]
+    assert facts["state"] == "random" and facts["parameters"] > 0
 
 
 def test_datasets_list(command: Command) -> None:
@@ -158,7 +245,7 @@ ALL = {" ".join(words): found for words, found in commands()}
 
 def test_all_commands_are_found() -> None:
     assert {"transfer", "resume", "front", "pick", "evaluate", "pretrain", "macs", "searchers"} <= set(ALL)
-    assert {"checkpoints list", "checkpoints info", "datasets list", "datasets info"} <= set(ALL)
+    assert {"checkpoints list", "checkpoints info", "checkpoints pull", "datasets list", "datasets info"} <= set(ALL)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,13 +8,24 @@ from safetensors import safe_open
 
 from nat.errors import CheckpointError, InputError
 from nat.pretrained import catalogue
+from nat.pretrained.cache import PublishedFile, git_blob_id
 from nat.pretrained.card import Card
-from nat.pretrained.catalogue import WEIGHTS, find_checkpoint, list_checkpoints, load_supernet
+from nat.pretrained.catalogue import (
+    PUBLISHED,
+    WEIGHTS,
+    State,
+    find_checkpoint,
+    find_published,
+    list_checkpoints,
+    load_supernet,
+    scratch_card,
+)
 from nat.pretrained.store import load_supernet_file, save_supernet
 from nat.supernet.space import named_spaces
 from nat.supernet.supernet import Supernet
 
 SHIPPED = sorted({path.stem for path in WEIGHTS.glob("*") if path.suffix in {".json", ".safetensors"}})
+OFA = ["ofa_mbv3_d234_e346_k357_w1.0", "ofa_mbv3_d234_e346_k357_w1.2", "ofa_proxyless_d234_e346_k357_w1.3"]
 LogitsOf = Callable[[Supernet], torch.Tensor]
 
 
@@ -25,7 +37,7 @@ def test_shipped_card_proves_itself_against_its_weights(name: str, logits_of: Lo
     path = WEIGHTS / f"{name}.safetensors"
     supernet, card = load_supernet_file(path)
     assert card.name == name
-    assert find_checkpoint(name) == card
+    assert find_checkpoint(name).card == card
     for text in (card.title, card.trained_on, card.licence, card.command):
         assert text.strip()
     assert card.recipe and card.accuracy
@@ -58,9 +70,10 @@ def shelf(tmp_path: Path, supernet: Supernet, card: Card, monkeypatch: pytest.Mo
 def test_shipped_supernets_are_listed_and_load_by_name(
     shelf: Path, supernet: Supernet, card: Card, logits_of: LogitsOf
 ) -> None:
-    assert [listed.name for listed in list_checkpoints()] == ["tiny", "scratch", "scratch:nat-w1.0", "scratch:nat-w1.2"]
+    names = [entry.name for entry in list_checkpoints()]
+    assert names == ["tiny", *OFA, "scratch", "scratch:nat-w1.0", "scratch:nat-w1.2"]
     loaded, its_card = load_supernet("tiny")
-    assert its_card == card == find_checkpoint("tiny")
+    assert its_card == card == find_checkpoint("tiny").card
     assert torch.equal(logits_of(loaded), logits_of(supernet))
 
 
@@ -86,7 +99,11 @@ def test_a_damaged_card_on_the_shelf_is_named(shelf: Path) -> None:
     [
         ("tinny", "unknown supernet 'tinny'. Did you mean 'tiny'?"),
         ("scratch:nat-w1.21", "Did you mean 'scratch:nat-w1.2'?"),
-        ("zzz", "unknown supernet 'zzz'. There are: scratch, scratch:nat-w1.0, scratch:nat-w1.2, tiny."),
+        ("ofa_mbv3_d234_e346_k357_w1", "Did you mean 'ofa_mbv3_d234_e346_k357_w1.2'?"),
+        (
+            "zzz",
+            f"unknown supernet 'zzz'. There are: {', '.join(OFA)}, scratch, scratch:nat-w1.0, scratch:nat-w1.2, tiny.",
+        ),
         ("", "unknown supernet ''. There are: "),
     ],
 )
@@ -103,6 +120,66 @@ def test_folders_and_absent_files_are_answered_in_words(shelf: Path) -> None:
         load_supernet("absent.pth")
 
 
+def test_a_name_wins_over_a_file_of_that_name(shelf: Path, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shelf)
+    for name in ("tiny", "other"):
+        (shelf / name).write_text("no supernet")
+    assert load_supernet("tiny")[1] == card
+    for source in ("./tiny", "other"):
+        with pytest.raises(CheckpointError, match=r"not a checkpoint|not a plain file of tensors"):
+            load_supernet(source)
+
+
+# --- published files
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PublishedFile:
+    """A catalogue with one published supernet, of random weights, which is not yet in the cache but in `tmp_path`."""
+    monkeypatch.setenv("NAT_HOME", str(tmp_path / "home"))
+    supernet = Supernet(named_spaces()["nat-w1.0"], 7, generator=torch.Generator().manual_seed(0))
+    torch.save({"state_dict": supernet.state_dict()}, tmp_path / "here")
+    url = "https://example.org/ofa_w1.0"
+    file = PublishedFile("ofa_w1.0", "published", url, git_blob_id(tmp_path / "here"), "ImageNet-1k", "free")
+    monkeypatch.setattr(catalogue, "PUBLISHED", (file,))
+    return file
+
+
+def test_published_files_have_addresses_and_ids() -> None:
+    assert [file.name for file in PUBLISHED] == OFA
+    for file in PUBLISHED:
+        assert file.url == f"https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_nets/{file.name}"
+        assert len(bytes.fromhex(file.blob_id)) == 20
+        assert file.title and file.trained_on and file.licence
+    assert len({file.blob_id for file in PUBLISHED}) == len(PUBLISHED)
+
+
+def test_a_published_supernet_is_asked_for_and_then_loads(published: PublishedFile, tmp_path: Path) -> None:
+    assert find_checkpoint("ofa_w1.0").state == State.TO_BE_PULLED
+    with pytest.raises(CheckpointError, match=r"run 'nat checkpoints pull ofa_w1\.0'"):
+        load_supernet("ofa_w1.0")
+    published.path.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "here", published.path)  # by hand
+    assert find_checkpoint("ofa_w1.0").state == State.PULLED
+    supernet, card = load_supernet("ofa_w1.0")
+    assert supernet.space == card.space == named_spaces()["nat-w1.0"] and card.num_classes == 7
+    said = (card.name, card.title, card.trained_on, card.licence)
+    assert said == ("ofa_w1.0", "published", "ImageNet-1k", "free")
+    with published.path.open("ab") as file:
+        file.write(b"0")
+    with pytest.raises(CheckpointError, match="expected git blob id"):
+        load_supernet("ofa_w1.0")
+
+
+def test_what_need_not_be_pulled_is_told(shelf: Path) -> None:
+    assert find_published(OFA[0]) == PUBLISHED[0]
+    for name, whence in (("tiny", "with the package"), ("scratch", "random"), ("scratch:nat-w1.0", "random")):
+        with pytest.raises(InputError, match=f"nothing to pull: the weights of '{name}' are {whence}"):
+            find_published(name)
+    with pytest.raises(InputError, match="Did you mean 'tiny'"):
+        find_published("tinny")
+
+
 # --- random weights
 
 
@@ -117,4 +194,6 @@ def test_scratch_is_random_but_seeded() -> None:
 
 def test_scratch_can_be_had_in_every_named_space() -> None:
     for name, space in named_spaces().items():
-        assert find_checkpoint("scratch" if name == "small" else f"scratch:{name}").space == space
+        assert scratch_card(name).space == space
+        entry = find_checkpoint("scratch" if name == "small" else f"scratch:{name}")
+        assert entry.card == scratch_card(name) and entry.state == State.RANDOM

@@ -9,12 +9,12 @@ import torch
 
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
-from nat.pretrained.catalogue import WEIGHTS, list_checkpoints, load_supernet
+from nat.pretrained.catalogue import WEIGHTS, State, list_checkpoints, load_supernet
 from nat.progress import Silence
 from nat.verification import verify_supernet
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
-SHIPPED = [card.name for card in list_checkpoints() if card.num_classes]
+SHIPPED = [entry.name for entry in list_checkpoints() if entry.state is State.WITH_PACKAGE]
 
 
 @pytest.fixture(scope="module")
