@@ -67,6 +67,26 @@ def read_folder(
     )
 
 
+def read_labelled(
+    folder: Path, *, store_size: int, progress: Callable[[int, int], None] | None = None
+) -> tuple[ImageSet, tuple[str, ...]]:
+    """All images of class sub-folders, with the class names in label order; nothing is set apart.
+
+    Args:
+        folder: class sub-folders, or test/ of class sub-folders, of which those are taken.
+        store_size: short side in pixels to which larger images are shrunk in memory.
+        progress: called with (files decoded, files in all).
+
+    Raises:
+        InputError: the folder, its layout or an image cannot be used.
+    """
+    scan = scan_folder(folder / "test" if (folder / "test").is_dir() else folder)
+    parts, skipped = _decode(scan, store_size, progress)
+    if skipped:
+        _check_skipped(folder, skipped, skip_corrupt=False)
+    return _to_images(parts["train"]), scan.classes
+
+
 def _decode(
     scan: Scan, store_size: int, progress: Callable[[int, int], None] | None
 ) -> tuple[dict[str, _Part], list[Undecodable]]:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nat.datasets.cards import find_dataset
-from nat.datasets.folder import read_folder
+from nat.datasets.folder import read_folder, read_labelled
+from nat.datasets.images import ImageSet
 from nat.datasets.splits import Source, Splits, draw_missing
 from nat.errors import InputError
 
@@ -55,6 +56,22 @@ def load_dataset(
     else:
         source = read_folder(_expanded(Path(data)), store_size=store_size, skip_corrupt=skip_corrupt, progress=progress)
     return draw_missing(source, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction, max_val=max_val)
+
+
+def load_images(
+    folder: str | Path, *, store_size: int = 256, progress: Callable[[int, int], None] | None = None
+) -> tuple[ImageSet, tuple[str, ...]]:
+    """Images to measure on, all in one set, with their class names in label order (the order of the folders' names).
+
+    Args:
+        folder: class sub-folders, or test/ of class sub-folders, of which those are taken.
+        store_size: images with a larger short side are shrunk to it in memory, in pixels.
+        progress: called with (files decoded, files in all).
+
+    Raises:
+        InputError: the folder, its layout or an image cannot be used.
+    """
+    return read_labelled(_expanded(Path(folder)), store_size=store_size, progress=progress)
 
 
 def data_root(root: Path | None = None) -> Path:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from typer.main import get_command
 
-from nat.commands import catalogues, runs, training
+from nat.commands import catalogues, growing, runs, training
 from nat.errors import InputError, NatError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("evaluate")(runs.evaluate)
 app.command("pretrain")(training.pretrain)
 app.command("macs")(catalogues.macs)
 app.command("searchers")(catalogues.searchers)
+catalogues.checkpoints.command("grow")(growing.grow_checkpoint)
 app.add_typer(catalogues.checkpoints, name="checkpoints")
 app.add_typer(catalogues.datasets, name="datasets")
 

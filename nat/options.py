@@ -141,6 +141,7 @@ class TransferOptions(BaseModel):
 
     data: str
     supernet: str = DEFAULT_SUPERNET
+    model: str | None = None
     searcher: str = "nat"
     objectives: str = "top1,macs"
     max_macs: int | None = Field(default=None, gt=0)

@@ -109,7 +109,7 @@ class Transfer:
         check_searcher(options.searcher)
         objectives = read_objectives(options.objectives)
         self.device = torch_device(options.device)
-        supernet, self.card = load_supernet(options.supernet, seed=options.seed)
+        supernet, self.card = load_supernet(options.supernet, seed=options.seed, model=options.model)
         self.splits = read_splits(options, progress)
         if skipped := self.splits.skipped:
             progress.say(f"skipped {len(skipped)} corrupt images, such as {skipped[0]}")

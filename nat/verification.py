@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from nat.bundle import load_bundle, measure
+from nat.datasets.images import ImageSet
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
 from nat.errors import InputError
@@ -14,12 +16,15 @@ from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.preparation import MACHINE_THREADS, counted, torch_device
 from nat.pretrained.card import Card
 from nat.progress import Progress
+from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
+from nat.supernet.evaluation import predict, top1_accuracy
 from nat.supernet.sampling import ladder
 from nat.supernet.supernet import Supernet
 
 TOLERANCE = 1e-6
 CALIBRATION_IMAGES = 2000  # as once-for-all has it
+IMAGENET_CROP = 0.875
 
 
 def verify(bundle: Path, data: str | None, splits: Sequence[str], device: str, progress: Progress) -> dict[str, Any]:
@@ -99,6 +104,36 @@ def verify_supernet(
             result[place] = {"top1": top1, "macs": macs, "params": params, "resolution": net.resolution, "id": net.id}
             task.advance()
     return result
+
+
+def top1_as_is(
+    supernet: Supernet, card: Card, architecture: Architecture, images: ImageSet, device: torch.device
+) -> float:
+    """Top-1 accuracy of an architecture with the supernet's own batch-norm statistics, in [0, 1].
+
+    Images are resized and cropped by the usual 0.875, as ImageNet's networks are judged.
+
+    Args:
+        supernet: with a classifier for the images' classes.
+        card: of the supernet.
+        architecture: of its space.
+        images: labelled like the supernet's classes.
+        device: where it runs.
+
+    Raises:
+        InputError: the images have labels that the supernet has not.
+    """
+    subnet = supernet.extract(architecture, fast=True).eval()
+    return top1_of(subnet, card, architecture.resolution, images, device)
+
+
+def top1_of(network: nn.Module, card: Card, resolution: int, images: ImageSet, device: torch.device) -> float:
+    """Top-1 accuracy of a network with a supernet's normalisation and classes; see `top1_as_is`."""
+    if (classes := int(images.labels.max()) + 1) > card.num_classes:
+        raise InputError(f"expected images of the {card.num_classes} classes of '{card.name}', got {classes}.")
+    preprocess = preprocessing_of(IMAGENET_CROP, card)(resolution)
+    logits = predict(network.to(device), images.stored(preprocess), preprocess.normalise)
+    return top1_accuracy(logits, images.labels)
 
 
 def _comparison(found: dict[str, Any], claimed: dict[str, Any], *, same: bool) -> dict[str, Any]:

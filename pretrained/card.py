@@ -9,6 +9,7 @@ from nat.errors import CheckpointError, InputError
 from nat.supernet.space import MobileNetSpace
 
 SCHEMA = 1
+TIMM = "timm:"  # begins the names of supernets that are grown out of a model of timm
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

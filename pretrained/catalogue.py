@@ -11,7 +11,7 @@ import torch
 
 from nat.errors import CheckpointError, InputError, unknown_name
 from nat.pretrained.cache import PublishedFile, verified
-from nat.pretrained.card import Card
+from nat.pretrained.card import TIMM, Card
 from nat.pretrained.store import load_supernet_file, read_card
 from nat.supernet.space import named_spaces
 from nat.supernet.supernet import Supernet
@@ -158,19 +158,24 @@ def find_published(name: str) -> PublishedFile:
     return entry.file
 
 
-def load_supernet(source: str | Path, *, seed: int = 0) -> tuple[Supernet, Card]:
-    """A supernet by name or from a file.
+def load_supernet(source: str | Path, *, seed: int = 0, model: str | None = None) -> tuple[Supernet, Card]:
+    """A supernet by name, from a file, or grown out of a trained network of timm.
 
     Args:
-        source: a name of the catalogue, or the path of a safetensors file with its card or of a published pickle. A
-            name wins over a file of that name: write "./NAME" for the file.
+        source: a name of the catalogue, the path of a safetensors file with its card or of a published pickle, or
+            `timm:MODEL`. A name wins over a file of that name: write "./NAME" for the file.
         seed: of the weights, where they are random.
+        model: what timm calls the network whose weights the file holds.
 
     Raises:
         CheckpointError: the file is missing or unusable.
         InputError: the name is unknown.
     """
     name = str(source)
+    if model is not None or name.startswith(TIMM):
+        from nat.pretrained.growing import grown_supernet, source_of  # timm takes seconds to import
+
+        return grown_supernet(*source_of(name, model), seed=seed)
     if is_path(name):
         return load_supernet_file(Path(name).expanduser())
     return find_checkpoint(name).load(seed)

@@ -130,20 +130,24 @@ def costs_of(architecture: Architecture, num_classes: int, structure: Structure 
     return costs.of(architecture)
 
 
-def costs_of_all(architectures: Sequence[Architecture], num_classes: int) -> tuple[Counts, Counts]:
-    """Multiply-adds and parameters of any architectures of named families; two arrays of shape (n,).
+def costs_of_all(
+    architectures: Sequence[Architecture], num_classes: int, structures: Sequence[Structure] | None = None
+) -> tuple[Counts, Counts]:
+    """Multiply-adds and parameters of any architectures; two arrays of shape (n,).
 
     Args:
         architectures: any kernels, expand ratios, depths, widths and resolutions.
         num_classes: outputs of the classifier.
+        structures: of each one's family; None for those of their names.
     """
     macs, params = np.zeros((2, len(architectures)), dtype=np.int64)
-    kinds: dict[tuple[float, str], list[int]] = {}
-    for row, architecture in enumerate(architectures):
-        kinds.setdefault((architecture.width, architecture.family), []).append(row)
-    for rows in kinds.values():
+    structures = structures or [find_structure(architecture.family) for architecture in architectures]
+    kinds: dict[tuple[float, Structure], list[int]] = {}
+    for row, (architecture, structure) in enumerate(zip(architectures, structures, strict=True)):
+        kinds.setdefault((architecture.width, structure), []).append(row)
+    for (_, structure), rows in kinds.items():
         members = [architectures[row] for row in rows]
-        costs = CostTable(space_around(*members), num_classes)
+        costs = CostTable(space_around(*members, structure=structure), num_classes)
         encodings = costs.space.encode(members)
         macs[rows], params[rows] = costs.macs(encodings), costs.params(encodings)
     return macs, params

@@ -117,7 +117,7 @@ class Subnet(Skeleton):
         dropout: float = 0.0,
         fast: bool = False,
     ) -> None:
-        space.validate(architecture)
+        space.validate_layers(architecture)
         super().__init__(space, num_classes, dropout, fast=fast)
         self.architecture, self.structure = architecture, space.structure
         for index, kernel, expand in space.active_slots(architecture):

@@ -41,6 +41,7 @@ ROWS = [
     {"nat.training_run"},
     {"nat.pipeline"},
     {"nat.picking", "nat.verification"},
+    {"nat.growing"},
     {"nat.commands", "nat.main", "nat.__main__"},
 ]
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}

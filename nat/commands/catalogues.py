@@ -30,8 +30,8 @@ def macs(
 
     if (architecture is None) == (from_jsonl is None):
         raise InputError("expected one ARCHITECTURE or --from-jsonl FILE.")
-    nets = _read_lines(from_jsonl) if from_jsonl else [_read(architecture or "")]
-    counts = costs_of_all(nets, classes)
+    nets, structures = zip(*(_read_lines(from_jsonl) if from_jsonl else [_read(architecture or "")]), strict=True)
+    counts = costs_of_all(nets, classes, structures)
     results = [
         {"id": net.id, "macs": int(m), "params": int(p), "resolution": net.resolution, "classes": classes}
         for net, m, p in zip(nets, *counts, strict=True)
@@ -44,9 +44,18 @@ def macs(
     print_table(f"with {classes} classes", columns, rows)
 
 
-def _read(text: str) -> Any:
-    from nat.supernet.encodings import read_architecture
+def _with_structure(text: str) -> tuple[Any, Any]:
+    """The architecture that a text spells, and its structure: the one it brings along, or that of its name."""
+    from json import loads
 
+    from nat.supernet.encodings import read_architecture
+    from nat.supernet.structure import structure_of
+
+    net = read_architecture(text)
+    return net, structure_of(loads(text) if text.lstrip().startswith("{") else {}, net.family)
+
+
+def _read(text: str) -> tuple[Any, Any]:
     if not text.lstrip().startswith(("{", "[")) and not text.strip().isdigit():
         try:
             text = Path(text).expanduser().read_text(encoding="utf-8")
@@ -54,12 +63,10 @@ def _read(text: str) -> Any:
             raise InputError(
                 f"expected an architecture as JSON, as 23 digits, or a file of either; cannot read '{text}' ({error})."
             ) from error
-    return read_architecture(text)
+    return _with_structure(text)
 
 
-def _read_lines(path: Path) -> list[Any]:
-    from nat.supernet.encodings import read_architecture
-
+def _read_lines(path: Path) -> list[tuple[Any, Any]]:
     try:
         lines = path.expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -68,7 +75,7 @@ def _read_lines(path: Path) -> list[Any]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                nets.append(read_architecture(line))
+                nets.append(_with_structure(line))
             except InputError as error:
                 raise InputError(f"line {number} of '{path}': {error}") from error
     if not nets:

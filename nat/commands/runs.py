@@ -19,7 +19,12 @@ def transfer(
         typer.Argument(metavar="DATA", help="A name (see `nat datasets list`) or a folder of class sub-folders."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run, new or empty.")] = None,
-    supernet: Annotated[str | None, typer.Option(help="A name (see `nat checkpoints list`) or a file.")] = None,
+    supernet: Annotated[
+        str | None, typer.Option(help="A name (see `nat checkpoints list`), a file, or timm:MODEL to grow one.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The timm model whose weights the file of --supernet holds, to grow one.")
+    ] = None,
     searcher: Annotated[str | None, typer.Option(help="See `nat searchers`.")] = None,
     objectives: Annotated[str | None, typer.Option(help="What is traded: top1, macs, params.")] = None,
     max_macs: Annotated[str | None, typer.Option(help="Most multiply-adds of a subnet: 30M.")] = None,
@@ -52,6 +57,7 @@ def transfer(
     given = {
         "data": data,
         "supernet": supernet,
+        "model": model,
         "searcher": searcher,
         "objectives": objectives,
         "max_macs": max_macs,
