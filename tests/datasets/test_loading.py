@@ -10,10 +10,11 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from nat.datasets import Splits, load_dataset
-from nat.datasets.loading import data_root
+from nat.datasets.loading import data_root, load_images
 from nat.errors import InputError
 
 MakeFolder = Callable[[Mapping[str, int]], Path]
@@ -165,3 +166,17 @@ def test_real_photographs(tmp_path: Path) -> None:
     assert splits.train.shrunk
     means = torch.stack([torch.as_tensor(image).float().mean() for image in splits.train.images])
     assert 60 < means.mean() < 200 and means.std() > 5  # photographs, not blanks
+
+
+@pytest.mark.parametrize("inside", ["", "test"])
+def test_images_to_measure_on_are_taken_whole(tmp_path: Path, inside: str) -> None:
+    for label, count in (("b", 1), ("a", 2)):
+        (tmp_path / inside / label).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (20, 30), (number, 0, 0)).save(tmp_path / inside / label / f"{number}.png")
+    images, classes = load_images(tmp_path, store_size=10)
+    assert classes == ("a", "b") and images.labels.tolist() == [0, 0, 1]
+    assert all(min(image.shape[-2:]) == 10 for image in images.images)
+    (tmp_path / inside / "b" / "bad.png").write_text("no image")
+    with pytest.raises(InputError, match=r"bad\.png"):
+        load_images(tmp_path)
