@@ -18,7 +18,7 @@ from nat.pretrained.card import TIMM, Card
 from nat.pretrained.timm_models import FAMILIES, convert, load_timm
 from nat.supernet.architecture import Architecture
 from nat.supernet.growth import counterpart, grow, grown_space
-from nat.supernet.importance import sort_channels
+from nat.supernet.importance import contributions, sort_channels
 from nat.supernet.supernet import Supernet
 
 Kind = Literal["shrink", "nat"]
@@ -67,7 +67,7 @@ def grown_supernet(
 def grown(source: Supernet, card: Card, kind: Kind, seed: int = 0) -> tuple[Supernet, Card]:
     """The supernet of a kind around a converted network; see `grown_supernet`."""
     if kind == "shrink":
-        sort_channels(source)
+        sort_channels(source, importance=contributions)
         return source, card
     space = grown_space(source.space.structure)
     supernet = grow(source, space, torch.Generator().manual_seed(seed))

@@ -19,7 +19,7 @@ from torch import Tensor
 from nat.errors import InputError
 from nat.supernet.architecture import Architecture
 from nat.supernet.elastic import ElasticInvertedResidual
-from nat.supernet.importance import sort_channels
+from nat.supernet.importance import contributions, sort_channels
 from nat.supernet.space import MobileNetSpace, Slot, squeeze_channels
 from nat.supernet.structure import Structure
 from nat.supernet.supernet import Supernet
@@ -102,7 +102,7 @@ def grow(source: Supernet, space: MobileNetSpace, generator: torch.Generator | N
     """
     counterpart(source.space.largest(), source.space, space)  # says what there is no room for
     source = deepcopy(source)
-    sort_channels(source)
+    sort_channels(source, importance=contributions)
     grown = Supernet(space, source.num_classes, generator=generator)
     own = grown.state_dict()
     for name, tensor in source.state_dict().items():

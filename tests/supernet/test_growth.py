@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from nat.errors import InputError
+from nat.supernet.elastic import ElasticInvertedResidual
 from nat.supernet.growth import counterpart, grow, grown_space, shrink_space
-from nat.supernet.importance import sort_channels
+from nat.supernet.importance import contributions, sort_channels
 from nat.supernet.sampling import sample_uniform
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.structure import Conventions, Head, Layer, Stage, Structure
@@ -105,14 +106,39 @@ def test_growing_does_not_touch_the_source(source: Supernet) -> None:
 def test_slices_of_a_grown_supernet_keep_the_strongest_channels(source: Supernet) -> None:
     grown = grow(source, grown_space(source.space.structure))
     for block in list(grown.blocks)[1:]:
-        importance = block.get_parameter("conv.point_linear.conv.conv.weight").abs().sum((0, 2, 3))
-        if block.get_parameter("conv.point_linear.bn.bn.weight").abs().max() > 0:
+        layer = block.get_submodule("conv")
+        assert isinstance(layer, ElasticInvertedResidual)
+        if layer.point_linear.bn.bn.weight.abs().max() > 0:
+            importance = contributions(layer)
             assert (importance[:-1] >= importance[1:]).all()
+
+
+def test_contributions_are_how_far_a_channel_moves_the_output() -> None:
+    """Against a block that is run on normal inputs with all channels but one shut off."""
+    structure = structure_of("one convolution")
+    supernet = Supernet(shrink_space(structure), 3, generator=torch.Generator().manual_seed(0)).eval()
+    block = supernet.blocks[2].get_submodule("conv")
+    assert isinstance(block, ElasticInvertedResidual)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for norm in (block.depth_conv.bn.bn, block.point_linear.bn.bn):
+            norm.weight.copy_(0.5 + torch.rand(norm.weight.shape, generator=generator))
+            norm.bias.copy_(torch.randn(norm.bias.shape, generator=generator))
+        found = contributions(block)
+        normal = torch.randn(20_000, len(found), 1, 1, generator=generator)
+        inner = block.depth_conv.bn.bn
+        hidden = block.depth_conv.act(normal * inner.weight[:, None, None] + inner.bias[:, None, None])
+        for channel in (0, 7, 31):
+            alone = torch.zeros_like(hidden)
+            alone[:, channel] = hidden[:, channel]
+            output = block.point_linear(alone, block.slot.out_channels)
+            expected = output.std(dim=0).square().sum().sqrt()
+            torch.testing.assert_close(found[channel], expected, rtol=0.03, atol=1e-4)
 
 
 def test_sorting_keeps_the_function_of_the_largest(source: Supernet) -> None:
     before = answers(source, source.space.largest())
-    sort_channels(source)
+    sort_channels(source, importance=contributions)
     torch.testing.assert_close(answers(source, source.space.largest()), before, rtol=1e-9, atol=1e-9)
 
 
