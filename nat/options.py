@@ -34,9 +34,9 @@ class Effort(BaseModel):
     round_training: str = Field(description="training of the supernet in each later round")
     batch: int = Field(ge=2, description="images a training step")
     learning_rate: float = Field(gt=0, allow_inf_nan=False, description="peak for the supernet")
-    fit_classifier: bool = Field(
-        default=False,
-        description="fit the new classifier on frozen features before training; for well-trained supernets",
+    fit_classifier: bool | None = Field(
+        default=None,
+        description="fit the new classifier on frozen features before training; None: for supernets of ImageNet-1k",
     )
     calibration_images: int = Field(ge=2, description="training images that batch norm is recalibrated on")
     validation_images: int = Field(ge=1, description="most validation images that an evaluation uses")

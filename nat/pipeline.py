@@ -45,6 +45,7 @@ from nat.supernet.sampling import Limits
 from nat.supernet.subnet import Subnet
 from nat.supernet.training import Schedule, WeightTrainer
 
+IMAGENET = "ImageNet-1k"  # begins what cards of its supernets say they were trained on
 PACKAGES = ("neural-architecture-transfer", "torch", "torchvision", "timm", "pymoo", "numpy", "scikit-learn")
 
 
@@ -171,13 +172,19 @@ class Transfer:
             self.progress,
         )
         if not search.restore():
-            if a.fit_classifier:
+            if self._fits_classifier:
                 self._fit_classifier(evaluator)
             search.save()
         evaluations = search.run()
         if not self.folder.supernet.is_file():
             save_supernet(self.supernet, self._adapted_card(), self.folder.supernet)
         return evaluations
+
+    @property
+    def _fits_classifier(self) -> bool:
+        """As asked, or where the features are known to be good for any photographs."""
+        asked = self.amounts.fit_classifier
+        return self.card.trained_on.startswith(IMAGENET) if asked is None else asked
 
     def _fit_classifier(self, evaluator: SubnetEvaluator) -> None:
         started = time.perf_counter()

@@ -39,7 +39,8 @@ def contributions(block: ElasticInvertedResidual) -> Tensor:
     assert outer.running_var is not None
     gain = outer.weight / (outer.running_var + outer.eps).sqrt()
     weights = block.point_linear.conv.conv.weight[:, :, 0, 0] * gain[:, None]
-    return weights.norm(dim=0) * deviation.to(weights)
+    found: Tensor = weights.norm(dim=0) * deviation.to(weights)
+    return found
 
 
 @torch.no_grad()
