@@ -4,13 +4,13 @@
 
 1. Test accuracy of random subnets with the supernet's weights (batch norm recalibrated), against a parabola in
    log multiply-adds: the standard deviation of the differences.
-2. Kendall's tau between that accuracy and the accuracy of some of the subnets after training each on its own from
-   random weights, all for the same number of steps.
+2. Kendall's tau between that accuracy and the accuracy of some of the subnets after training each on its own, all for
+   the same number of steps, from random weights or (`--start supernet`) from the supernet's.
 """
 
 import json
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ class Budget:
     steps: int
     batch: int
     rate: float
+    start: Literal["scratch", "supernet"]
 
 
 def spread_around_trend(macs: Floats, accuracy: Floats) -> float:
@@ -52,15 +53,21 @@ def spread_around_trend(macs: Floats, accuracy: Floats) -> float:
 
 
 def alone(
-    net: Architecture, card: Card, splits: Splits, evaluator: SubnetEvaluator, budget: Budget, seed: int
+    net: Architecture,
+    supernet: Supernet,
+    card: Card,
+    splits: Splits,
+    evaluator: SubnetEvaluator,
+    budget: Budget,
+    seed: int,
 ) -> float:
-    """Accuracy of an architecture after training it from random weights."""
-    scratch = Supernet(card.space, splits.num_classes, generator=torch.Generator().manual_seed(seed))
+    """Accuracy of an architecture after training it on its own."""
+    if budget.start == "scratch":
+        supernet = Supernet(card.space, splits.num_classes, generator=torch.Generator().manual_seed(seed))
     stream = TrainStream(splits.train, Batching.suited(splits.card, budget.batch, seed, card.mean, card.std))
     recipe = FinetuneRecipe(budget.steps, budget.rate)
-    return 1 - evaluator.error_of(
-        train_subnet(scratch.extract(net, fast=True), stream, recipe, torch.device(evaluator.device))
-    )
+    subnet = supernet.extract(net, fast=True).to(evaluator.device)
+    return 1 - evaluator.error_of(train_subnet(subnet, stream, recipe, torch.device(evaluator.device)))
 
 
 def main(
@@ -69,6 +76,7 @@ def main(
     subnets: Annotated[int, typer.Option(help="Random subnets.")] = 30,
     alone_subnets: Annotated[int, typer.Option("--alone", help="Of these, how many are trained on their own.")] = 12,
     steps: Annotated[int, typer.Option(help="Steps of each of those trainings.")] = 1000,
+    start: Annotated[Literal["scratch", "supernet"], typer.Option(help="Weights that they start from.")] = "scratch",
     batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
     images: Annotated[int, typer.Option(help="Test images.")] = 10_000,
@@ -79,6 +87,7 @@ def main(
 ) -> None:
     """Prints the spread around the trend and the rank correlation."""
     torch.set_num_threads(threads)
+    errors = Console(stderr=True)
     supernet, card = load_supernet(name)
     splits = load_dataset(data)
     rng = np.random.default_rng(seed)
@@ -89,7 +98,9 @@ def main(
     encodings = sample_uniform(card.space, subnets, rng)
     nets = card.space.decode(encodings)
     supernet.to(device)
-    shared = np.array([1 - evaluator.top1_error(supernet, net) for net in track(nets, "in the supernet")])
+    shared = np.array(
+        [1 - evaluator.top1_error(supernet, net) for net in track(nets, "in the supernet", console=errors)]
+    )
     result: dict[str, object] = {
         "subnets": len(nets),
         "top1": [float(shared.min()), float(shared.max())],
@@ -98,10 +109,20 @@ def main(
     some = np.linspace(0, len(nets) - 1, alone_subnets).round().astype(int)
     some = np.argsort(costs.macs(encodings))[some]
     if len(some) > 1:
-        budget = Budget(steps, batch, rate)
-        own = [alone(nets[i], card, splits, evaluator, budget, seed) for i in track(some.tolist(), "on their own")]
+        budget = Budget(steps, batch, rate, start)
+        own = [
+            alone(nets[i], supernet, card, splits, evaluator, budget, seed)
+            for i in track(some.tolist(), "on their own", console=errors)
+        ]
         tau, p = kendalltau(shared[some], own)
-        result |= {"alone": len(some), "alone_top1": [min(own), max(own)], "tau": float(tau), "p": float(p)}
+        result |= {
+            "alone": len(some),
+            "start": start,
+            "steps": steps,
+            "alone_top1": [min(own), max(own)],
+            "tau": float(tau),
+            "p": float(p),
+        }
     Console().print_json(json.dumps(result)) if as_json else Console().print(result)
 
 

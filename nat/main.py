@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from typer.main import get_command
 
-from nat.commands import catalogues, growing, runs, training
+from nat.commands import catalogues, checkpoints, growing, importing, runs, training
 from nat.errors import InputError, NatError
 
 app = typer.Typer(
@@ -27,8 +27,14 @@ app.command("evaluate")(runs.evaluate)
 app.command("pretrain")(training.pretrain)
 app.command("macs")(catalogues.macs)
 app.command("searchers")(catalogues.searchers)
-catalogues.checkpoints.command("grow")(growing.grow_checkpoint)
-app.add_typer(catalogues.checkpoints, name="checkpoints")
+group = typer.Typer(no_args_is_help=True, help="Supernets: list, inspect, pull, import, grow, verify them.")
+group.command("list")(checkpoints.list_checkpoints)
+group.command("info")(checkpoints.checkpoint_info)
+group.command("pull")(checkpoints.pull_checkpoint)
+group.command("import")(importing.import_checkpoint)
+group.command("grow")(growing.grow_checkpoint)
+group.command("verify")(checkpoints.verify_checkpoint)
+app.add_typer(group, name="checkpoints")
 app.add_typer(catalogues.datasets, name="datasets")
 
 

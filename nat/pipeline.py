@@ -126,7 +126,8 @@ class Transfer:
 
     def config(self) -> dict[str, Any]:
         """Content of config.json: the options with every amount resolved, so that later defaults change nothing."""
-        resolved = {"overrides": self.amounts.model_dump(mode="json"), "threads": torch.get_num_threads()}
+        amounts = self.amounts.model_dump(mode="json") | {"fit_classifier": self._fits_classifier}
+        resolved = {"overrides": amounts, "threads": torch.get_num_threads()}
         return {
             "options": self.options.model_dump(mode="json") | resolved,
             "space": self.problem.space.to_json(),

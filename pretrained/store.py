@@ -17,7 +17,8 @@ from torch import Tensor
 from nat.errors import CheckpointError, InputError
 from nat.files import read_json, whole_file, write_json
 from nat.pretrained.card import Card
-from nat.pretrained.published import current_names, published_space, unwrap
+from nat.pretrained.fitting import fitted, named_in_errors
+from nat.pretrained.published import plain_name, published_card, unwrap
 from nat.supernet.supernet import Supernet
 
 
@@ -76,7 +77,9 @@ def load_supernet_file(path: Path) -> tuple[Supernet, Card]:
     card = _card_of(path, state)
     with torch.device("meta"):  # compared first: a card of huge widths costs no memory
         supernet = Supernet(card.space, card.num_classes)
-    _fill(supernet, state, path)
+    with named_in_errors(path):
+        tensors, _ = fitted(state, supernet.state_dict())
+    supernet.load_state_dict(tensors, assign=True)
     return supernet, card
 
 
@@ -124,40 +127,5 @@ def _card_of(path: Path, state: Mapping[str, Tensor]) -> Card:
         raise CheckpointError(
             f"expected the card '{card.name}' beside '{path}'; it says which space the weights are for."
         )
-    space, num_classes = published_space(state)
-    return Card(
-        path.stem, f"once-for-all MobileNetV3, width {space.width}", space, num_classes, trained_on="ImageNet-1k"
-    )
-
-
-def _fill(supernet: Supernet, state: Mapping[str, Tensor], path: Path) -> None:
-    """Gives a supernet on the meta device the tensors of a file."""
-    expected = supernet.state_dict()
-    state = current_names(state, expected)
-    counters = {name for name in expected if name.endswith("num_batches_tracked")}
-    missing = [name for name in expected if name not in state and name not in counters]
-    surplus = [name for name in state if name not in expected]
-    wrong = [name for name, tensor in state.items() if name in expected and not _fits(tensor, expected[name])]
-    if missing or surplus or wrong:
-        raise CheckpointError(f"'{path}' does not hold this supernet: " + _differences(missing, surplus, wrong) + ".")
-    broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-    if broken:
-        raise CheckpointError(f"'{path}' holds values that are not finite, in {_some(broken)}. Get it again.")
-    tensors = {name: torch.zeros_like(expected[name], device="cpu") for name in counters}
-    for name, tensor in state.items():
-        tensors[name] = tensor.detach().to(expected[name].dtype, copy=True, memory_format=torch.contiguous_format)
-    supernet.load_state_dict(tensors, assign=True)
-
-
-def _fits(tensor: Tensor, expected: Tensor) -> bool:
-    plain = tensor.layout == torch.strided and tensor.is_floating_point() == expected.is_floating_point()
-    return plain and tensor.shape == expected.shape
-
-
-def _differences(missing: list[str], surplus: list[str], wrong: list[str]) -> str:
-    named = (("missing", missing), ("unknown", surplus), ("of other shapes or types", wrong))
-    return "; ".join(f"{len(names)} tensors {what} ({_some(names)})" for what, names in named if names)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
+    with named_in_errors(path):
+        return published_card(plain_name(path), state)

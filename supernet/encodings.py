@@ -1,4 +1,7 @@
-"""The spellings of architectures that are in use: NAT's genes and digits, once-for-all's lists, `net.subnet` files.
+"""The spellings of architectures that are in use: NAT's genes and digits, once-for-all's lists, NAT's files.
+
+NAT publishes a network as three: `net.subnet` (JSON of the present layers), `net.encoding` (23 digits) and `net.config`
+(JSON of every layer as it is built, with activations and the number of classes).
 
 >>> net = from_nat_digits("08" + "0" + "11001100110011001100")
 >>> net.resolution, net.depths, to_nat_digits(net)
@@ -6,19 +9,38 @@
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from nat.errors import InputError
 from nat.supernet.architecture import Architecture
+from nat.supernet.net_config import NAT_WIDTHS, read_net_config
 from nat.supernet.space import MobileNetSpace
 
-NAT_WIDTHS = (1.0, 1.2)
 NAT_GENES = 22
 NAT_DIGITS = 23
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a text says of a network.
+
+    Attributes:
+        kind: "architecture" (our JSON), "net.subnet", "net.config" or "encoding".
+        architecture: the network.
+        num_classes: outputs of the classifier, where the text says it.
+        assumed: what the text does not say of the architecture: "resolution", "width" or nothing.
+        remarks: sentences on what an architecture cannot say.
+    """
+
+    kind: str
+    architecture: Architecture
+    num_classes: int | None = None
+    assumed: Literal["resolution", "width", ""] = ""
+    remarks: tuple[str, ...] = ()
 
 
 def to_nat_genes(architecture: Architecture) -> list[int]:
@@ -93,14 +115,23 @@ def to_ofa_lists(architecture: Architecture, layers_per_stage: int = 4) -> dict[
 
 
 def read_architecture(text: str) -> Architecture:
-    """Reads any of the spellings: a JSON object (ours, `net.subnet`, once-for-all's), 23 digits, or a list of 22 genes.
+    """Reads any of the spellings: see `describe`.
+
+    Raises:
+        InputError: the text is none of them.
+    """
+    return describe(text).architecture
+
+
+def describe(text: str) -> Described:
+    """Reads a JSON object (ours, `net.subnet`, once-for-all's, `net.config`), 23 digits, or a list of 22 genes.
 
     Raises:
         InputError: the text is none of them.
     """
     text = text.strip()
     if text.isdigit():
-        return from_nat_digits(text)
+        return Described("encoding", from_nat_digits(text))
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and deep nesting
@@ -110,8 +141,15 @@ def read_architecture(text: str) -> Architecture:
     if isinstance(data, list):
         if not all(isinstance(gene, int) and not isinstance(gene, bool) for gene in data):
             raise InputError("expected a list of 22 whole numbers.")
-        return from_nat_genes(data)
-    return Architecture.from_json(data)
+        return Described("encoding", from_nat_genes(data))
+    if isinstance(data, Mapping) and "blocks" in data:
+        config = read_net_config(data)
+        assumed: Literal["resolution", ""] = "" if config.says_resolution else "resolution"
+        return Described("net.config", config.architecture, config.num_classes, assumed, config.remarks)
+    architecture = Architecture.from_json(data)
+    if "space" in data:
+        return Described("architecture", architecture)
+    return Described("net.subnet", architecture, assumed="" if data.get("w") else "width")
 
 
 def at_resolution(architecture: Architecture, resolution: int) -> Architecture:

@@ -163,6 +163,7 @@ PROXYLESS = Structure(
         Stage(320, 1, False, "relu6", most=1),
     ),
     head=Head(expand=None, mix=1280, bias=False, activation="relu6"),
+    conventions=Conventions(epsilon=1e-3),
 )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -125,3 +125,16 @@ def millions(value: float) -> str:
 def percent(value: float | None) -> str:
     """0.98765 -> "98.77 %"."""
     return "" if value is None else f"{100 * value:.2f} %"
+
+
+def facts_as_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A row of a table for each fact."""
+    return [(key, _text(value)) for key, value in facts.items()]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return millions(value) if isinstance(value, int) and value >= 10**6 else str(value)

@@ -24,8 +24,7 @@ def grow_checkpoint(
 ) -> None:
     """Makes an elastic supernet of an ImageNet network of timm, without changing its function.
 
-    Example: `nat checkpoints grow mobilenetv3_large_100 --out supernets`, then
-    `nat transfer photos --supernet supernets/mobilenetv3_large_100.safetensors --out runs/photos`
+    Example: `nat checkpoints grow mobilenetv3_large_100 --out supernets`
     """
     import torch
 

@@ -165,8 +165,11 @@ def test_sources_are_models_or_files(weights: Path) -> None:
 
 
 def test_without_a_network_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*words: object, **settings: object) -> nn.Module:
-        raise OSError("no route to host\nand more")
+    def offline(model: str, *, pretrained: bool) -> nn.Module:
+        if pretrained:
+            raise OSError("no route to host\nand more")
+        network: nn.Module = create_model(model)
+        return network
 
     monkeypatch.setattr("nat.pretrained.timm_models.create_model", offline)
     with pytest.raises(InputError, match=r"cannot get the weights of 'mobilenetv2_100' \(no route to host\).*--model"):

@@ -1,0 +1,65 @@
+"""Files that describe an architecture, without weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from nat.errors import InputError
+from nat.supernet.architecture import Architecture
+from nat.supernet.encodings import Described, describe, read_architecture
+
+TEXT_LIMIT = 1_000_000  # bytes; they have some thousands
+
+
+def architecture_text(path: Path) -> str | None:
+    """The text of a file that describes an architecture; None of one that is to hold weights.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read.
+    """
+    if path.is_dir():
+        raise InputError(f"expected a file to import, got the folder '{path}'. Name a file in it.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(TEXT_LIMIT)
+    except OSError as error:
+        raise InputError(f"expected a file to import; cannot read '{path}': {error.strerror or error}.") from error
+    try:
+        text = start.decode().strip()
+    except UnicodeDecodeError:
+        return None
+    return text if text.startswith(("{", "[")) or text.isdigit() else None
+
+
+def described_file(path: Path, text: str) -> Described:
+    """What a file says of a network, and what the other file of the same network beside it says in addition.
+
+    NAT's `net.config` files mostly lack the input size, some `net.subnet` the width.
+
+    Raises:
+        InputError: the text is no architecture.
+    """
+    try:
+        found = describe(text)
+    except InputError as error:
+        raise InputError(f"'{path}': {error}") from error
+    if not found.assumed:
+        return found
+    net, beside = found.architecture, path.with_name("net.subnet" if found.kind == "net.config" else "net.config")
+    other = _architecture_at(beside)
+    if other is None or replace(other, width=net.width, resolution=net.resolution) != net:
+        value = getattr(net, found.assumed)
+        said = f"it says no {found.assumed}: {value} is assumed, as no {beside.name} of this network is beside it."
+        return replace(found, remarks=(said, *found.remarks))
+    if found.assumed == "width":
+        net = replace(net, width=other.width)
+    else:
+        net = replace(net, resolution=other.resolution)
+    said = f"it says no {found.assumed}: that of the {beside.name} beside it is taken."
+    return replace(found, architecture=net, assumed="", remarks=(said, *found.remarks))
+
+
+def _architecture_at(path: Path) -> Architecture | None:
+    try:
+        return read_architecture(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, InputError):
+        return None
