@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from nat.classifier import fit_classifier
 from nat.datasets.loading import load_dataset
 from nat.datasets.stream import Batching, TrainStream
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.preparation import adapted_to
 from nat.pretrained.growing import grown_supernet, source_of
+from nat.starting import fit_classifier
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.freezing import freeze

@@ -1,6 +1,6 @@
 """Judging architectures with a supernet's weights: extract, recalibrate batch norm, measure on validation images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -61,10 +61,14 @@ class SubnetEvaluator:
     def calibrated(self, supernet: Supernet, architecture: Architecture) -> Subnet:
         """The architecture's network with the supernet's weights and batch norm fitted to the training images."""
         subnet = supernet.extract(architecture, fast=True).to(self.device)
-        preprocess = self.preprocessing(architecture.resolution)
-        images = self.calibration.stored(preprocess)
-        recalibrate(subnet, (preprocess.normalise(batch.to(self.device)) for batch in _full_batches(images)))
+        recalibrate(subnet, self.calibration_batches(architecture.resolution))
         return subnet
+
+    def calibration_batches(self, resolution: int) -> Iterator[Tensor]:
+        """The training images that batch norm is fitted to, normalised, shape (n, 3, resolution, resolution)."""
+        preprocess = self.preprocessing(resolution)
+        images = self.calibration.stored(preprocess)
+        return (preprocess.normalise(batch.to(self.device)) for batch in _full_batches(images))
 
     def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
         """Validation error of an architecture with the supernet's weights, in [0, 1]."""

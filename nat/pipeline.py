@@ -11,7 +11,6 @@ import torch
 
 from nat.archive import Archive, Evaluation
 from nat.bundle import Bundle, load_bundle, measure, save_bundle
-from nat.classifier import fit_classifier
 from nat.datasets.device_stream import training_stream
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.stream import Batching, TrainStream
@@ -39,6 +38,7 @@ from nat.progress import Progress, Silence
 from nat.run_folder import RunFolder
 from nat.search import Plan, Search
 from nat.searchers import check_searcher
+from nat.starting import fit_classifier, settle
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
@@ -173,8 +173,7 @@ class Transfer:
             self.progress,
         )
         if not search.restore():
-            if self._fits_classifier:
-                self._fit_classifier(evaluator)
+            self._start(evaluator)
             search.save()
         evaluations = search.run()
         if not self.folder.supernet.is_file():
@@ -187,8 +186,12 @@ class Transfer:
         asked = self.amounts.fit_classifier
         return self.card.trained_on.startswith(IMAGENET) if asked is None else asked
 
-    def _fit_classifier(self, evaluator: SubnetEvaluator) -> None:
+    def _start(self, evaluator: SubnetEvaluator) -> None:
         started = time.perf_counter()
+        if not self.card.elastic:
+            settle(self.supernet, evaluator)
+        if not self._fits_classifier:
+            return
         with self.progress.task("fitting a classifier on frozen features", 1) as task:
             fit_classifier(self.supernet, self.problem.space.largest(), self.splits.train, evaluator, self.options.seed)
             task.advance()

@@ -30,6 +30,8 @@ class Card:
         command: what trained them.
         recipe: the constants of the training.
         accuracy: measured figures, each with what it was measured on.
+        elastic: whether subnets have been trained; else these are the weights of a single network, whose batch-norm
+            statistics are the largest subnet's.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Card:
     command: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
+    elastic: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file."""
@@ -59,6 +62,7 @@ class Card:
             "command": self.command,
             "recipe": dict(self.recipe),
             "accuracy": dict(self.accuracy),
+            "elastic": self.elastic,
         }
 
     @classmethod
@@ -88,6 +92,7 @@ class Card:
                 command=str(data["command"]),
                 recipe=dict(data["recipe"]),
                 accuracy=dict(data["accuracy"]),
+                elastic=bool(data.get("elastic", True)),
             )
         except (KeyError, TypeError, ValueError, InputError) as error:
             raise CheckpointError(f"expected a complete card of a supernet: {error}.") from error

@@ -63,7 +63,7 @@ def convert(state: Mapping[str, Tensor], name: str, size: int) -> tuple[Supernet
     identities = {key: torch.eye(len(like)) for key, like in own.items() if _is_transform(key)}
     supernet.load_state_dict({ours[theirs]: tensor for theirs, tensor in tensors.items()} | identities, assign=True)
     title = "ProxylessNAS network, elastic by shrinking"
-    return supernet, Card(name, title, space, supernet.num_classes, SCALE, SCALE), fit
+    return supernet, Card(name, title, space, supernet.num_classes, SCALE, SCALE, elastic=False), fit
 
 
 def input_size(file_name: str) -> int:

@@ -120,6 +120,7 @@ def convert(network: nn.Module, name: str) -> tuple[Supernet, Card]:
         std=tuple(config.get("std", (0.5, 0.5, 0.5))),
         trained_on="ImageNet-1k",
         licence=str(config.get("license", "") or "see timm's model card"),
+        elastic=False,
     )
     _check_function(network, supernet.eval(), name)
     return supernet, card

@@ -28,12 +28,12 @@ ROWS = [
     },
     {
         "nat.bundle",
-        "nat.classifier",
         "nat.evaluation",
         "nat.evolution",
         "nat.finetuning",
         "nat.fronts",
         "nat.plots",
+        "nat.starting",
         "nat.teacher",
     },
     {"nat.searchers"},

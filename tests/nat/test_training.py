@@ -1,21 +1,15 @@
-"""Fine-tuning and the first classifier, on images that can be learnt in a few steps."""
+"""Fine-tuning, on images that can be learnt in a few steps."""
 
-import copy
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
-from nat.classifier import fit_classifier
-from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
 from nat.errors import TransferError
-from nat.evaluation import SubnetEvaluator
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
@@ -87,43 +81,3 @@ def test_finetuning_that_diverges_says_so(space: MobileNetSpace, make_splits: Ma
         net.classifier.get_submodule("linear").get_parameter("bias").fill_(float("nan"))
     with pytest.raises(TransferError, match="diverged at step 0"):
         train_subnet(net, stream_of(make_splits(3)), FinetuneRecipe(2, 1e-3), CPU)
-
-
-# --- the first classifier ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_the_classifier_is_the_logistic_regression_on_the_features(
-    space: MobileNetSpace, make_splits: MakeSplits, classes: int
-) -> None:
-    splits = make_splits(classes)
-    supernet = Supernet(space, classes, generator=torch.Generator().manual_seed(0)).eval()
-    before = copy.deepcopy(supernet.state_dict())
-    smallest, images = space.smallest(), splits.train  # random features tell these apart, but do not generalise
-    evaluator = SubnetEvaluator(images, images, preprocessing, calibration_images=48)
-    chance = 1 - evaluator.top1_error(supernet, smallest)
-    fit_classifier(supernet, smallest, images, evaluator, seed=0)
-    accuracy = 1 - evaluator.top1_error(supernet, smallest)
-
-    net = evaluator.calibrated(supernet, smallest)
-    classifier, net.classifier = net.classifier, torch.nn.Sequential()
-    preprocess = preprocessing(smallest.resolution)
-
-    def features(split: ImageSet) -> np.ndarray:
-        with torch.no_grad():
-            return net(preprocess.normalise(split.stored(preprocess))).double().numpy()
-
-    train, val = features(images), features(splits.val)
-    mean, std = train.mean(axis=0), train.std() + 1e-6
-    labels = images.labels.numpy()
-    model = LogisticRegression(C=0.1, max_iter=100).fit((train - mean) / std, labels)
-    for split in (train, val):
-        with torch.no_grad():
-            ours = classifier(torch.from_numpy(split).float()).softmax(dim=1).numpy()
-        assert ours == pytest.approx(model.predict_proba((split - mean) / std), abs=1e-3)
-    assert accuracy == pytest.approx(model.score((train - mean) / std, labels))
-    assert accuracy > 0.95 and chance < 0.8
-
-    after = supernet.state_dict()
-    changed = {name for name in after if not torch.equal(after[name], before[name])}
-    assert changed == {"classifier.linear.weight", "classifier.linear.bias"}, "nothing else moves"

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from nat.errors import InputError
-from nat.supernet.calibration import recalibrate
+from nat.supernet.calibration import rebase, recalibrate
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
@@ -85,3 +85,61 @@ def test_no_batches_are_refused_and_leave_the_statistics(subnet: Subnet) -> None
     with pytest.raises(InputError, match="at least one batch"):
         recalibrate(subnet, [])
     assert torch.equal(subnet.first_conv[1].running_mean, before)
+
+
+# --- other images, the same function ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def single(space: MobileNetSpace, make_supernet: Callable[..., Supernet], batches: list[Tensor]) -> Supernet:
+    """Its statistics are those of its largest subnet on some images."""
+    supernet = make_supernet(space)
+    supernet.train()
+    for images in batches:
+        supernet(images, space.largest())
+    return supernet.eval()
+
+
+@pytest.fixture
+def others() -> list[Tensor]:
+    """Darker images of more contrast, of another size."""
+    return list(3 * torch.randn(2, 8, 3, 48, 48, generator=torch.Generator().manual_seed(1)) - 1)
+
+
+def test_rebasing_keeps_the_largest_subnets_function(
+    single: Supernet, space: MobileNetSpace, batches: list[Tensor], others: list[Tensor]
+) -> None:
+    with torch.no_grad():
+        expected = single(batches[0], space.largest())
+        rebase(single, others)
+        torch.testing.assert_close(single(batches[0], space.largest()), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_after_rebasing_recalibration_on_such_images_changes_little(
+    single: Supernet, space: MobileNetSpace, others: list[Tensor]
+) -> None:
+    images = torch.cat(others)
+
+    def change() -> float:
+        with torch.no_grad():
+            before = single(images, space.largest())
+            after = recalibrate(single.extract(space.largest()), others)(images)
+        return float((after - before).abs().max())
+
+    unsettled = change()
+    rebase(single, others)
+    assert change() < 0.1 * unsettled
+
+
+def test_statistics_after_rebasing_are_those_of_the_images(single: Supernet, others: list[Tensor]) -> None:
+    rebase(single, others)
+    stem = single.first_conv.get_submodule("conv")
+    with torch.no_grad():
+        convolved = [stem(images) for images in others]
+    norm = single.first_conv.get_submodule("bn")
+    torch.testing.assert_close(norm.running_mean, torch.stack([x.mean((0, 2, 3)) for x in convolved]).mean(0))
+
+
+def test_rebasing_on_nothing_is_an_error(single: Supernet) -> None:
+    with pytest.raises(InputError, match="at least one batch"):
+        rebase(single, [])

@@ -1,7 +1,8 @@
-"""Fitting a fresh classifier on frozen features, before any weight of a pretrained supernet moves.
+"""What a pretrained supernet needs before its first training step on new images.
 
-Logistic regression on the features of the largest subnet, on request: it pays where the features are good, as those of
-a supernet well trained on photographs are.
+A single network around which a space was put is settled on them: batch norm is stated anew, and its channels are sorted
+by what they do there. Where features are good for any photographs, as those of ImageNet are, a classifier is fitted on
+them before any weight moves.
 """
 
 import warnings
@@ -16,11 +17,24 @@ from torch import Tensor, nn
 from nat.datasets.images import ImageSet
 from nat.evaluation import SubnetEvaluator
 from nat.supernet.architecture import Architecture
+from nat.supernet.calibration import rebase
 from nat.supernet.evaluation import predict
+from nat.supernet.importance import contributions, sort_channels
 from nat.supernet.supernet import Supernet
 
 MOST_IMAGES = 5000
 MOST_ITERATIONS = 100
+
+
+def settle(supernet: Supernet, evaluator: SubnetEvaluator) -> None:
+    """Fits a supernet whose subnets were never trained to new images, without changing its largest subnet's function.
+
+    Args:
+        supernet: its batch-norm statistics are those of its largest subnet; left in evaluation mode.
+        evaluator: whose calibration images are used, at the greatest input size.
+    """
+    rebase(supernet, evaluator.calibration_batches(supernet.space.resolutions[-1]))
+    sort_channels(supernet, importance=contributions)
 
 
 def fit_classifier(
