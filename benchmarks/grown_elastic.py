@@ -23,9 +23,8 @@ from rich.table import Table
 from nat.datasets.loading import load_dataset
 from nat.datasets.stream import Batching, TrainStream
 from nat.evaluation import SubnetEvaluator, preprocessing_of
-from nat.preparation import adapted_to
 from nat.pretrained.growing import grown_supernet, source_of
-from nat.starting import fit_classifier
+from nat.starting import adapted_to, fit_classifier
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.freezing import freeze

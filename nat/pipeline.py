@@ -22,7 +22,6 @@ from nat.fronts import SCHEMA, control_row, front_hypervolume, pareto_set, row, 
 from nat.options import TransferOptions, steps_of
 from nat.plots import plot_front
 from nat.preparation import (
-    adapted_to,
     make_searcher,
     read_splits,
     suitable_threads,
@@ -38,14 +37,13 @@ from nat.progress import Progress, Silence
 from nat.run_folder import RunFolder
 from nat.search import Plan, Search
 from nat.searchers import check_searcher
-from nat.starting import fit_classifier, settle
+from nat.starting import adapted_to, has_general_features, start
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
 from nat.supernet.subnet import Subnet
 from nat.supernet.training import Schedule, WeightTrainer
 
-IMAGENET = "ImageNet-1k"  # begins what cards of its supernets say they were trained on
 PACKAGES = ("neural-architecture-transfer", "torch", "torchvision", "timm", "pymoo", "numpy", "scikit-learn")
 
 
@@ -184,18 +182,20 @@ class Transfer:
     def _fits_classifier(self) -> bool:
         """As asked, or where the features are known to be good for any photographs."""
         asked = self.amounts.fit_classifier
-        return self.card.trained_on.startswith(IMAGENET) if asked is None else asked
+        return has_general_features(self.card) if asked is None else asked
 
     def _start(self, evaluator: SubnetEvaluator) -> None:
         started = time.perf_counter()
-        if not self.card.elastic:
-            settle(self.supernet, evaluator)
-        if not self._fits_classifier:
-            return
-        with self.progress.task("fitting a classifier on frozen features", 1) as task:
-            fit_classifier(self.supernet, self.problem.space.largest(), self.splits.train, evaluator, self.options.seed)
-            task.advance()
-        self.folder.log("classifier", time.perf_counter() - started)
+        start(
+            self.supernet,
+            self.card,
+            self.splits.train,
+            evaluator,
+            self.options.seed,
+            self.progress,
+            fit=self._fits_classifier,
+        )
+        self.folder.log("start", time.perf_counter() - started)
 
     def evaluator(self) -> SubnetEvaluator:
         """Measures architectures on this job's validation split."""

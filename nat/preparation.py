@@ -1,4 +1,4 @@
-"""Getting ready for a transfer: images, input sizes, threads, device, strategy, a supernet for the new classes."""
+"""Getting ready for a transfer: images, input sizes, threads, device, strategy."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +18,6 @@ from nat.searchers import NatSearcher, RandomSearcher, Searcher, check_searcher
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
 from nat.supernet.space import MobileNetSpace
-from nat.supernet.supernet import Supernet
 
 MACHINE_THREADS = torch.get_num_threads()  # taken before any run of this process sets its own number
 SHARED_RESOLUTION = 64  # below it, a second thread gains under 10 % and loses much when the machine is busy
@@ -111,14 +110,6 @@ def _feasible(space: MobileNetSpace, resolution: int, limits: Limits, num_classe
 def suitable_threads(space: MobileNetSpace) -> int:
     """CPU threads worth having: one for tiny images, whose operations are too short to share, else the machine's."""
     return 1 if space.resolutions[-1] < SHARED_RESOLUTION else MACHINE_THREADS
-
-
-def adapted_to(supernet: Supernet, space: MobileNetSpace, num_classes: int, seed: int) -> Supernet:
-    """The same weights for other input sizes, with a fresh classifier for that many classes."""
-    generator = torch.Generator().manual_seed(seed)
-    supernet.reset_classifier(num_classes, generator)
-    supernet.space = space
-    return supernet
 
 
 def make_searcher(name: str, amounts: Effort) -> Searcher:

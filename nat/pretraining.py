@@ -20,7 +20,6 @@ from nat.datasets.device_stream import training_stream
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
 from nat.errors import InputError, RunError
-from nat.pretrained.card import IMAGENET_MEAN, IMAGENET_STD
 from nat.pretrained.store import write_state
 from nat.recipes import PretrainRecipe, Stage
 from nat.supernet.distributed import Group
@@ -259,7 +258,7 @@ class Pretraining:
 
 
 def _stream(splits: Splits, recipe: PretrainRecipe, device: torch.device) -> TrainStream:
-    batching = Batching.suited(splits.card, recipe.batch_size, recipe.seed, IMAGENET_MEAN, IMAGENET_STD)
+    batching = Batching.suited(splits.card, recipe.batch_size, recipe.seed, recipe.mean, recipe.std)
     if recipe.min_crop_area:
         batching = replace(batching, min_crop_area=recipe.min_crop_area)
     augment = RandomOperations(recipe.randaugment, recipe.seed) if recipe.randaugment else None

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from nat.errors import InputError, unknown_name
+from nat.pretrained.card import IMAGENET_MEAN, IMAGENET_STD
 from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import sample_uniform
 from nat.supernet.space import MobileNetSpace
@@ -74,6 +75,8 @@ class PretrainRecipe:
         mixup: alpha of mixup; 0 for none.
         ema: decay of the average of weights that is kept; 0 for none.
         teacher_weight: share of a teacher's stored answers in the targets.
+        mean: of each colour channel, in [0, 1], that images are normalised with.
+        std: likewise.
         seed: of weights, images and architectures.
     """
 
@@ -92,6 +95,8 @@ class PretrainRecipe:
     mixup: float = 0.0
     ema: float = 0.999
     teacher_weight: float = 0.7
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
     seed: int = 0
 
     def __post_init__(self) -> None:

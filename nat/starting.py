@@ -1,11 +1,12 @@
 """What a pretrained supernet needs before its first training step on new images.
 
-A single network around which a space was put is settled on them: batch norm is stated anew, and its channels are sorted
-by what they do there. Where features are good for any photographs, as those of ImageNet are, a classifier is fitted on
-them before any weight moves.
+It gets a classifier of the new classes. A single network around which a space was put is settled on the images: batch
+norm is stated anew, and channels are sorted by what they do there. Where features are good for any photographs, as
+those of ImageNet are, the classifier is fitted on them before any weight moves.
 """
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,15 +16,90 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from nat.datasets.images import ImageSet
-from nat.evaluation import SubnetEvaluator
+from nat.datasets.splits import Splits
+from nat.evaluation import SubnetEvaluator, preprocessing_of
+from nat.pretrained.card import Card
+from nat.progress import Progress
 from nat.supernet.architecture import Architecture
 from nat.supernet.calibration import rebase
 from nat.supernet.evaluation import predict
 from nat.supernet.importance import contributions, sort_channels
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
+IMAGENET = "ImageNet-1k"  # begins what cards say of the images
 MOST_IMAGES = 5000
 MOST_ITERATIONS = 100
+
+
+def adapted_to(supernet: Supernet, space: MobileNetSpace, num_classes: int, seed: int) -> Supernet:
+    """The same weights for other input sizes, with a fresh classifier for that many classes."""
+    generator = torch.Generator().manual_seed(seed)
+    supernet.reset_classifier(num_classes, generator)
+    supernet.space = space
+    return supernet
+
+
+def has_general_features(card: Card) -> bool:
+    """Whether a supernet's features are known to be good for any photographs, so that a classifier fits them."""
+    return card.trained_on.startswith(IMAGENET)
+
+
+def ready(
+    supernet: Supernet,
+    card: Card,
+    splits: Splits,
+    resolutions: Sequence[int],
+    device: torch.device,
+    seed: int,
+    progress: Progress,
+) -> Supernet:
+    """A supernet for training on: at other input sizes, with a classifier of the images' classes, and `start`ed.
+
+    A classifier of as many classes stays.
+    """
+    space = supernet.space.with_resolutions(resolutions)
+    other = supernet.num_classes != splits.num_classes
+    if other:
+        supernet.reset_classifier(splits.num_classes, torch.Generator().manual_seed(seed))
+    supernet.space = space
+    evaluator = SubnetEvaluator(
+        splits.train, splits.val, preprocessing_of(splits.card.crop_fraction, card), device=device, seed=seed
+    )
+    fit = other and has_general_features(card)
+    start(supernet.to(device), card, splits.train, evaluator, seed, progress, fit=fit)
+    return supernet
+
+
+def start(
+    supernet: Supernet,
+    card: Card,
+    images: ImageSet,
+    evaluator: SubnetEvaluator,
+    seed: int,
+    progress: Progress,
+    *,
+    fit: bool,
+) -> None:
+    """Settles a supernet on new images if its subnets were never trained, and fits its classifier if asked.
+
+    Args:
+        supernet: changed in place; has the images' classes.
+        card: what its weights are.
+        images: training images of all classes.
+        evaluator: recalibrates and preprocesses.
+        seed: of the images that the classifier is fitted to.
+        progress: shows what is done.
+        fit: whether to fit the classifier.
+    """
+    if not card.elastic:
+        with progress.task("fitting batch norm to the images", 1) as task:
+            settle(supernet, evaluator)
+            task.advance()
+    if fit:
+        with progress.task("fitting a classifier on frozen features", 1) as task:
+            fit_classifier(supernet, supernet.space.largest(), images, evaluator, seed)
+            task.advance()
 
 
 def settle(supernet: Supernet, evaluator: SubnetEvaluator) -> None:

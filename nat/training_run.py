@@ -214,12 +214,15 @@ class TrainingRun:
 
     def _card(self, accuracy: dict[str, Any] | None = None) -> Card:
         splits = self.splits
+        space = self.training.space
         taught = f", taught by {self.labels.teacher}" if self.labels.teacher else ""
         return Card(
             name=self.labels.name,
-            title=f"MobileNetV3 supernet, width {self.training.space.width:g}, for {splits.num_classes} classes",
-            space=self.training.space,
+            title=f"{space.structure.name} supernet, width {space.width:g}, for {splits.num_classes} classes",
+            space=space,
             num_classes=splits.num_classes,
+            mean=self.training.recipe.mean,
+            std=self.training.recipe.std,
             trained_on=f"{splits.card.name}: {len(splits.train):,} images of {splits.num_classes} classes, from "
             f"{self.labels.start or 'random weights'}{taught}",
             licence=f"images: {splits.card.licence}",

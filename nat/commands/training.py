@@ -39,7 +39,11 @@ def pretrain(
     teacher: Annotated[str | None, typer.Option(help="A timm model whose answers are learnt, too.")] = None,
     teacher_weights: Annotated[Path | None, typer.Option(help="Its weights. Default: timm downloads them.")] = None,
     teacher_size: Annotated[int, typer.Option(min=16, help="Pixels at which it sees the images.")] = 128,
-    resume_from: Annotated[str | None, typer.Option(help="A supernet to start from: a name or a file.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", "--resume-from", help="A supernet to start from: a name, a file or timm:MODEL."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The timm model that the file of --from is of.")] = None,
     save_seconds: Annotated[float, typer.Option(min=0, help="Time between checkpoints.")] = 60.0,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, images and architectures.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
@@ -74,8 +78,10 @@ def pretrain(
             "seed": seed,
         },
     )
+    if model and not source:
+        raise InputError("expected --from FILE beside --model: the weights that the timm model is of.")
     taught_by = _teacher(teacher, teacher_weights, teacher_size)
-    path = _train(data, data_root, out, space, resume_from, constants, taught_by, name, device, save_seconds)
+    path = _train(data, data_root, out, space, source, model, constants, taught_by, name, device, save_seconds)
     if path is not None:
         print(f"supernet: {path}   use it with: nat transfer DATA --supernet {path}")
 
@@ -109,7 +115,8 @@ def _train(
     data_root: Path | None,
     out: Path,
     space: str | None,
-    resume_from: str | None,
+    source: str | None,
+    model: str | None,
     recipe: "PretrainRecipe",
     teacher: "TeacherOptions | None",
     name: str,
@@ -120,20 +127,25 @@ def _train(
     from nat.datasets.loading import load_dataset
     from nat.preparation import counted, torch_device
     from nat.pretrained.catalogue import load_supernet
-    from nat.pretraining import Pretraining
+    from nat.pretraining import STATE, Pretraining
+    from nat.starting import ready
     from nat.supernet.distributed import place
     from nat.teacher import answers_for
     from nat.training_run import Labels, TrainingRun
 
-    start, card = load_supernet(resume_from) if resume_from else (None, None)
-    chosen = _space(space, start)
+    begun, card = load_supernet(source, model=model, seed=recipe.seed) if source else (None, None)
+    chosen = _space(space, begun)
+    if card is not None:
+        recipe = replace(recipe, mean=card.mean, std=card.std)
     labels = Labels(name, _told(sys.argv[1:]), teacher.identity if teacher else "", card.name if card else "")
     with place(torch_device(device)) as here:
         progress = ConsoleProgress(quiet=not here.leads)
         size = max(max(recipe.resolutions) * 5 // 4, teacher.size if teacher else 0)
         with counted(progress, "reading images") as count:
             splits = load_dataset(data, root=data_root, store_size=size, progress=count)
-        training = Pretraining(splits, chosen, recipe, start=start, device=here.device, group=here.group)
+        if begun is not None and card is not None and not (out / STATE).exists():
+            begun = ready(begun, card, splits, recipe.resolutions, here.device, recipe.seed, progress)
+        training = Pretraining(splits, chosen, recipe, start=begun, device=here.device, group=here.group)
         run = TrainingRun(training, splits, out, labels, progress, save_seconds=save_seconds)
         try:
             if teacher is None:

@@ -52,6 +52,23 @@ def test_pretrain_then_verify_then_go_on(command: Command, make_images: MakeImag
     assert "from mine" in card["trained_on"] and str(tmp_path) not in json.dumps(card)
 
 
+def test_it_starts_from_a_single_network_with_the_preprocessing_of_that(
+    command: Command, make_images: MakeImages, tmp_path: Path
+) -> None:
+    space, half = MobileNetSpace(0.25, (3, 5), (2, 3), (1, 2), (24,)), (0.5, 0.5, 0.5)
+    generator = torch.Generator().manual_seed(0)
+    path = tmp_path / "one.safetensors"
+    card = Card("one", "a single network", space, 7, half, half, trained_on="ImageNet-1k", elastic=False)
+    save_supernet(Supernet(space, 7, generator=generator), card, path)
+    assert load_supernet_file(path)[1] == card
+    outcome = command("pretrain", make_images(FOUR), "--out", tmp_path / "out", "--from", path, *SHORT)
+    assert outcome.code == 0, outcome.err
+    assert "fitting batch norm" in outcome.err and "fitting a classifier" in outcome.err
+    found = load_supernet_file(tmp_path / "out" / "supernet.safetensors")[1]
+    assert (found.mean, found.std, found.num_classes, found.elastic) == (half, half, 4, True)
+    assert "from one" in found.trained_on
+
+
 def test_shrinking_is_a_recipe(command: Command, make_images: MakeImages, tmp_path: Path) -> None:
     words = ("pretrain", make_images(FOUR), "--out", tmp_path / "out", "--recipe", "shrinking", *SHORT)
     done = command(*words, "--epochs", "2")
@@ -74,6 +91,8 @@ def test_verify_refuses_images_of_other_classes(command: Command, make_images: M
         (("--teacher", "resnet18", "--teacher-weights", "nowhere.pth"), "cannot read the teacher's weights"),
         (("--teacher-weights", "nowhere.pth"), "expected --teacher MODEL"),
         (("--name", "recipe"), "expected a name of letters"),
+        (("--model", "mobilenetv2_100"), "expected --from FILE"),
+        (("--from", "weights.pth", "--model", "mobilenetv9"), "name of a timm model"),
         (("--resume-from", "tiny-smal"), "Did you mean 'tiny-small'?"),
         (("--resume-from", "tiny-small", "--space", "nat-w1.0"), "of the space that is trained"),
         (("--device", "cuda:77"), "cannot be used here"),
