@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,3 +70,39 @@ def take_lock(file: IO[str]) -> bool:
     except OSError:
         return True
     return True
+
+
+def check_free(path: Path) -> None:
+    """Raises `InputError` if there is something at a path."""
+    if path.exists() or path.is_symlink():
+        raise InputError(f"'{path}' is there already and stays as it is. Give another --out or --name.")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise InputError(f"expected a folder as --out, got the file '{path.parent}'.")
+
+
+@contextmanager
+def new_files(*paths: Path) -> Iterator[None]:
+    """Makes the folder of files that are written in the context; after an error neither files nor folder are left.
+
+    Raises:
+        InputError: the folder cannot be made.
+    """
+    out = paths[0].parent
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        _make_folder(out)
+        yield
+    except BaseException:
+        with suppress(OSError):  # there may be no folder to look in
+            for path in paths:
+                path.unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write in '{folder}': {error.strerror or error}. Name another --out.") from error

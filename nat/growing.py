@@ -13,10 +13,9 @@ from nat.errors import InputError
 from nat.preparation import counted
 from nat.pretrained.card import Card
 from nat.pretrained.growing import Kind, greatest_difference, grown, preserved, source_of
-from nat.pretrained.store import save_supernet
+from nat.pretrained.store import destination, save_new_supernet
 from nat.pretrained.timm_models import convert, load_timm
 from nat.progress import Progress
-from nat.run_folder import check_new
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.encodings import at_resolution
@@ -129,8 +128,7 @@ def grow_to_folder(
         CheckpointError: the file cannot be used.
     """
     growth = Growth(options)
-    path = out / f"{growth.card.name}.safetensors"
-    check_new(path)
+    path = destination(out, growth.card.name)
     found, card = growth.facts(resolution) | {"file": str(path)}, growth.card
     if data is not None:
         with counted(progress, "reading images") as report:
@@ -140,6 +138,5 @@ def grow_to_folder(
             check["top1"] = top1[place]
         found |= {"source_top1": top1["network"], "grown_top1": top1["source"]}
         card = replace(card, accuracy={"source": {"top1": top1["source"], "resolution": resolution}})
-    out.mkdir(parents=True, exist_ok=True)
-    save_supernet(growth.supernet, card, path)
+    save_new_supernet(growth.supernet, card, path)
     return found

@@ -9,9 +9,7 @@ written once the weights have proved to fit and to give finite answers.
 """
 
 import hashlib
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nat.errors import CheckpointError, InputError
+from nat.errors import CheckpointError
 from nat.pretrained import proxyless
 from nat.pretrained.card import Card
 from nat.pretrained.fitting import Fit, fitted, named_in_errors
 from nat.pretrained.published import FINAL_EXPAND, TRANSFORM, flattened, published_card, trained_on
-from nat.pretrained.store import read_tensors, save_supernet
+from nat.pretrained.store import read_tensors
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.importance import contributions, sort_channels
@@ -132,66 +130,3 @@ def _check_answers(supernet: Supernet) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# --- the place -----------------------------------------------------------------------------------------------------
-
-
-def destination(out: Path, name: str) -> Path:
-    """Where a supernet of a name goes: OUT/NAME.safetensors.
-
-    Raises:
-        InputError: the name is no plain file name, or there is such a file or its card.
-    """
-    if not re.fullmatch(r"\w[\w.+@-]*", name):
-        raise InputError(f"expected a --name of letters, digits and any of . _ + @ -, got '{name}'.")
-    path = out / f"{name}.safetensors"
-    check_free(path)
-    check_free(path.with_suffix(".json"))
-    return path
-
-
-def check_free(path: Path) -> None:
-    """Raises `InputError` if there is something at a path."""
-    if path.exists() or path.is_symlink():
-        raise InputError(f"'{path}' is there already and stays as it is. Give another --out or --name.")
-    if path.parent.exists() and not path.parent.is_dir():
-        raise InputError(f"expected a folder as --out, got the file '{path.parent}'.")
-
-
-@contextmanager
-def new_files(*paths: Path) -> Iterator[None]:
-    """Makes the folder of files that are written in the context; after an error neither files nor folder are left.
-
-    Raises:
-        InputError: the folder cannot be made.
-    """
-    out = paths[0].parent
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        _make_folder(out)
-        yield
-    except BaseException:
-        with suppress(OSError):  # there may be no folder to look in
-            for path in paths:
-                path.unlink(missing_ok=True)
-            for folder in made:
-                folder.rmdir()
-        raise
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write in '{folder}': {error.strerror or error}. Name another --out.") from error
-
-
-def save_imported(imported: Imported, path: Path) -> None:
-    """Writes the weights and their card, or neither.
-
-    Raises:
-        InputError: the place cannot be written.
-    """
-    with new_files(path, path.with_suffix(".json")):
-        save_supernet(imported.supernet, imported.card, path)

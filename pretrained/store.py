@@ -4,6 +4,7 @@ Pickles are only read with `weights_only=True`: a file that wants to run code is
 """
 
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nat.errors import CheckpointError, InputError
-from nat.files import read_json, whole_file, write_json
+from nat.files import check_free, new_files, read_json, whole_file, write_json
 from nat.pretrained.card import Card
 from nat.pretrained.fitting import fitted, named_in_errors
 from nat.pretrained.published import plain_name, published_card, unwrap
@@ -37,6 +38,30 @@ def save_supernet(supernet: Supernet, card: Card, path: Path, *, half: bool = Fa
     }
     write_tensors(path, tensors)
     write_json(path.with_suffix(".json"), card.to_json())
+
+
+def destination(out: Path, name: str) -> Path:
+    """Where a supernet of a name goes: OUT/NAME.safetensors.
+
+    Raises:
+        InputError: the name is no plain file name, or there is such a file or its card.
+    """
+    if not re.fullmatch(r"\w[\w.+@-]*", name):
+        raise InputError(f"expected a --name of letters, digits and any of . _ + @ -, got '{name}'.")
+    path = out / f"{name}.safetensors"
+    check_free(path)
+    check_free(path.with_suffix(".json"))
+    return path
+
+
+def save_new_supernet(supernet: Supernet, card: Card, path: Path) -> None:
+    """Writes weights and card to a place that `destination` gave, in a folder made for them, or nothing at all.
+
+    Raises:
+        InputError: the disk is full, or the place cannot be written.
+    """
+    with new_files(path, path.with_suffix(".json")):
+        save_supernet(supernet, card, path)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

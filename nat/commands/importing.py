@@ -58,15 +58,16 @@ def import_checkpoint(
 def _import_weights(
     file: Path, out: Path, name: str | None, data: Path | None, resolution: int | None, device: str, json: bool
 ) -> None:
-    from nat.pretrained.importing import destination, import_weights, save_imported
+    from nat.pretrained.importing import import_weights
     from nat.pretrained.published import plain_name
+    from nat.pretrained.store import destination, save_new_supernet
 
     path = destination(out, name or plain_name(file))
     imported = import_weights(file, path.stem)
     if data is not None:
         card = replace(imported.card, accuracy=_measured(imported, data, resolution, device))
         imported = replace(imported, card=card)
-    save_imported(imported, path)
+    save_new_supernet(imported.supernet, imported.card, path)
     facts = imported.facts() | {"file": str(path), "title": imported.card.title}
     if data is not None:
         facts |= {key: imported.card.accuracy["largest"][key] for key in ("top1", "resolution")}
@@ -122,9 +123,8 @@ def _tensor_rows(tensors: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _import_architecture(file: Path, text: str, out: Path, name: str | None, json: bool) -> None:
-    from nat.files import write_json
+    from nat.files import check_free, new_files, write_json
     from nat.pretrained.described import described_file
-    from nat.pretrained.importing import check_free, new_files
     from nat.pretrained.published import IMAGENET_CLASSES
     from nat.supernet.costs import costs_of
 

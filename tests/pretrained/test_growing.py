@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from timm import create_model
 from torch import nn
@@ -181,3 +182,21 @@ def test_what_is_there_is_not_overwritten(weights: Path, tmp_path: Path) -> None
     with pytest.raises(InputError, match="is there already"):
         grow_to_folder(GrowthOptions(str(weights), MODEL, name="mine"), tmp_path, None, 64, Silence())
     assert (tmp_path / "mine.safetensors").read_text() == "precious"
+
+
+def test_a_full_disk_leaves_nothing(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("nat.pretrained.store.save_file", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        grow_to_folder(GrowthOptions(str(weights), MODEL), tmp_path / "deep" / "out", None, 64, Silence())
+    assert not (tmp_path / "deep").exists()
+
+
+def test_names_and_places_that_cannot_be_are_refused(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a --name"):
+        grow_to_folder(GrowthOptions(str(weights), MODEL, name="a/b"), tmp_path, None, 64, Silence())
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="expected a folder as --out"):
+        grow_to_folder(GrowthOptions(str(weights), MODEL), tmp_path / "file", None, 64, Silence())

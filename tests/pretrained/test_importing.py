@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from nat.errors import CheckpointError, InputError
 from nat.pretrained import store
 from nat.pretrained.catalogue import load_supernet
-from nat.pretrained.importing import Imported, destination, import_weights, save_imported
+from nat.pretrained.importing import Imported, import_weights
 from nat.pretrained.published import published_spaces
+from nat.pretrained.store import destination, save_new_supernet
 from nat.supernet.elastic import ElasticInvertedResidual
 from nat.supernet.importance import contributions
 from nat.supernet.space import MobileNetSpace
@@ -76,6 +77,10 @@ KINDS = {
     "MobileNetV3, width 1.2": "ofa-mobilenetv3",
     PROXYLESS: "ofa-proxyless",
 }
+
+
+def save(imported: Imported, path: Path) -> None:
+    save_new_supernet(imported.supernet, imported.card, path)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +154,7 @@ def test_what_was_imported_loads_as_any_supernet(tmp_path: Path, published: dict
     torch.save(renamed(source.state_dict()), tmp_path / "file")
     imported = import_weights(tmp_path / "file", "mine")
     path = destination(tmp_path / "new" / "folder", "mine")
-    save_imported(imported, path)
+    save(imported, path)
     assert sorted(p.name for p in path.parent.iterdir()) == ["mine.json", "mine.safetensors"]
     loaded, card = load_supernet(path)
     assert card == imported.card and card.recipe["source"] == "file" and len(card.recipe["sha256"]) == 64
@@ -246,7 +251,7 @@ def test_names_of_known_families_stay_theirs(tmp_path: Path, network: Subnet, st
     imported = import_weights(write(tmp_path, state), "proxyless")
     assert imported.card.space.structure.name == "proxyless-network"
     path = destination(tmp_path, "proxyless")
-    save_imported(imported, path)
+    save(imported, path)
     loaded, card = load_supernet(path)
     assert card.name == "proxyless"
     assert alike(answers(loaded.eval(), loaded.space.largest()), answers(network))
@@ -254,7 +259,7 @@ def test_names_of_known_families_stay_theirs(tmp_path: Path, network: Subnet, st
 
 def test_supernets_of_single_networks_take_new_classes_and_train(tmp_path: Path, state: State) -> None:
     path = destination(tmp_path / "out", "mine")
-    save_imported(import_weights(write(tmp_path, state), "mine"), path)
+    save(import_weights(write(tmp_path, state), "mine"), path)
     loaded, card = load_supernet(path)
     loaded.reset_classifier(3)
     loaded.train()(torch.randn(4, 3, 48, 48), card.space.smallest()).sum().backward()
@@ -454,7 +459,7 @@ def test_places_that_are_none_are_named(tmp_path: Path, imported: Imported) -> N
     with pytest.raises(InputError, match="expected a folder as --out, got the file"):
         destination(tmp_path / "file", "mine")
     with pytest.raises(InputError, match=r"cannot write in '.*below'"):
-        save_imported(imported, tmp_path / "file" / "below" / "mine.safetensors")
+        save(imported, tmp_path / "file" / "below" / "mine.safetensors")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "-x", "x\n"])
@@ -488,8 +493,8 @@ def test_a_full_disk_leaves_nothing(
     path = tmp_path / folder / "mine.safetensors"
     monkeypatch.setattr(where, function, failure)
     with pytest.raises(InputError, match="No space left on device"):
-        save_imported(imported, path)
+        save(imported, path)
     assert sorted(tmp_path.rglob("*")) == before
     monkeypatch.undo()
-    save_imported(imported, path)
+    save(imported, path)
     assert json.loads(path.with_suffix(".json").read_text())["name"] == "mine"
