@@ -107,10 +107,10 @@ class _ElasticConvNorm(nn.Module):
 class ElasticInvertedResidual(nn.Module):
     """Inverted residual block (expand, depthwise, squeeze-and-excite, project) of elastic kernel and expand ratio."""
 
-    def __init__(self, slot: Slot, expands: tuple[float, ...]) -> None:
+    def __init__(self, slot: Slot) -> None:
         super().__init__()
         self.slot = slot
-        mid, act, epsilon = slot.mid_channels(expands[-1]), slot.activation, slot.conventions.epsilon
+        mid, act, epsilon = slot.mid_channels(slot.expands[-1]), slot.activation, slot.conventions.epsilon
         spatial = ElasticDepthwise(mid, slot.kernels, slot.stride, slot.conventions.same_padding)
         self.inverted_bottleneck = _ElasticConvNorm(ElasticPointwise(slot.in_channels, mid), mid, epsilon, act)
         self.depth_conv = _ElasticConvNorm(spatial, mid, epsilon, act)

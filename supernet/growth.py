@@ -25,16 +25,20 @@ from nat.supernet.structure import Structure
 from nat.supernet.supernet import Supernet
 
 SHARES = (0.5, 0.75, 1.0)
+LEAST_RATIO = 3
 RESOLUTIONS = tuple(range(128, 257, 32))
 
 
 def shrink_space(structure: Structure, shares: Sequence[float] = SHARES) -> MobileNetSpace:
     """The space whose largest network is the one that a structure with limits for each layer describes.
 
+    A layer keeps three times its input's channels, which is NAT's least expand ratio, or all that it has.
+
     Args:
         structure: every stage has `layers`.
         shares: of a layer's expanded channels, ascending, the last 1.
     """
+    structure = _with_least_widths(structure)
     layers = [stage.layers or () for stage in structure.stages]
     kernels = {3, *(layer.kernel for stage in layers for layer in stage)}
     deepest = max(map(len, layers))
@@ -46,6 +50,17 @@ def shrink_space(structure: Structure, shares: Sequence[float] = SHARES) -> Mobi
         resolutions=RESOLUTIONS,
         structure=structure,
     )
+
+
+def _with_least_widths(structure: Structure) -> Structure:
+    stages, channels = [], structure.fixed
+    for stage in structure.stages:
+        inputs = [channels, *[stage.width] * (len(stage.layers or ()) - 1)]
+        pairs = zip(stage.layers or (), inputs, strict=True)
+        layers = tuple(replace(layer, least=min(1.0, LEAST_RATIO * width / layer.expanded)) for layer, width in pairs)
+        stages.append(replace(stage, layers=layers))
+        channels = stage.width
+    return replace(structure, stages=tuple(stages))
 
 
 def grown_space(structure: Structure) -> MobileNetSpace:
@@ -76,7 +91,7 @@ def counterpart(architecture: Architecture, source: MobileNetSpace, target: Mobi
     for index, kernel, expand in source.active_slots(architecture):
         place = _place(source.slots[index], target)
         mid, slot = source.slots[index].mid_channels(expand), target.slots[place]
-        room = [ratio for ratio in target.expands if slot.mid_channels(ratio) >= mid]
+        room = [ratio for ratio in slot.expands if slot.mid_channels(ratio) >= mid]
         if kernel not in slot.kernels or not room:
             raise InputError(f"expected room for {mid} channels and a kernel of {kernel} in layer {place + 1}.")
         expands.append(room[0])

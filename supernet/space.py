@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from nat.supernet.architecture import Architecture, whole_numbers
 from nat.supernet.structure import MOBILENETV3, Conventions, Structure, structure_of, with_structure
 
 Encodings = NDArray[np.int64]
+Number = TypeVar("Number", int, float)
 CHOICES = ("kernels", "expands", "depths", "resolutions")
 
 
@@ -40,7 +41,7 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of one searchable layer: everything about it that is not searched, and its kernel sizes.
+    """The place of one searchable layer: everything about it that is not searched, and its choices.
 
     Attributes:
         stage: index of its stage.
@@ -52,6 +53,7 @@ class Slot:
         activation: behind its first two convolutions.
         conventions: padding and batch norm.
         kernels: sizes to choose from, ascending.
+        expands: expand ratios to choose from, ascending.
         base: channels that expand ratios multiply.
     """
 
@@ -64,6 +66,7 @@ class Slot:
     activation: str
     conventions: Conventions
     kernels: tuple[int, ...]
+    expands: tuple[float, ...]
     base: int
 
     @property
@@ -91,8 +94,8 @@ class MobileNetSpace:
         expands: expand ratios, ascending.
         depths: numbers of layers that a stage may have, ascending.
         resolutions: input sizes in pixels, ascending; NAT's are 192 to 256 in steps of 4.
-        structure: everything that is not searched. Its stages may have fewer layers and smaller kernels at most: then
-            a stage has those choices that it allows, or its most alone.
+        structure: everything that is not searched. Its stages may have fewer layers and smaller kernels at most, and
+            layers a least expand ratio: then there are those choices that it allows, or the nearest alone.
     """
 
     width: float = 1.0
@@ -164,6 +167,7 @@ class MobileNetSpace:
                         activation=stage.activation,
                         conventions=self.structure.conventions,
                         kernels=_up_to(self.kernels, largest.kernel) if largest else self.kernels,
+                        expands=_from(self.expands, largest.least) if largest else self.expands,
                         base=largest.expanded if largest else channels,
                     )
                 )
@@ -198,8 +202,10 @@ class MobileNetSpace:
     def uniform(self, kernel: int, expand: float, depth: int, resolution: int) -> Architecture:
         """The architecture with the same kernel, expand ratio and depth everywhere, as far as stages have them."""
         depths = tuple(_nearest(legal, depth) for legal in self.stage_depths)
-        kernels = tuple(_nearest(self.slots[index].kernels, kernel) for index in self._places(depths))
-        return Architecture(kernels, (expand,) * len(kernels), depths, resolution, self.width, self.structure.name)
+        slots = [self.slots[index] for index in self._places(depths)]
+        kernels = tuple(_nearest(slot.kernels, kernel) for slot in slots)
+        expands = tuple(_nearest(slot.expands, expand) for slot in slots)
+        return Architecture(kernels, expands, depths, resolution, self.width, self.structure.name)
 
     def smallest(self) -> Architecture:
         """Least of every choice."""
@@ -235,8 +241,9 @@ class MobileNetSpace:
             _check_choices(name, values, legal)
         for stage, (depth, legal_depths) in enumerate(zip(a.depths, self.stage_depths, strict=True), start=1):
             _check_choices(f"the depth of stage {stage}", (depth,), legal_depths)
-        for number, (index, kernel, _) in enumerate(self.active_slots(a), start=1):
+        for number, (index, kernel, expand) in enumerate(self.active_slots(a), start=1):
             _check_choices(f"the kernel size of layer {number}", (kernel,), self.slots[index].kernels)
+            _check_choices(f"the expand ratio of layer {number}", (expand,), self.slots[index].expands)
 
     # --- encodings -----------------------------------------------------------------------------------------------
 
@@ -282,7 +289,7 @@ class MobileNetSpace:
         return tuple(
             {
                 (kernel, expand): 1 + e * len(slot.kernels) + k
-                for e, expand in enumerate(self.expands)
+                for e, expand in enumerate(slot.expands)
                 for k, kernel in enumerate(slot.kernels)
             }
             for slot in self.slots
@@ -336,7 +343,8 @@ class MobileNetSpace:
         resolution = encodings[:, :1] / max(1, len(self.resolutions) - 1)
         codes, kernels = encodings[:, 1:], np.array([len(slot.kernels) for slot in self.slots])
         kernel = np.where(codes > 0, (codes - 1) % kernels + 1, 0) / kernels
-        expand = np.where(codes > 0, (codes - 1) // kernels + 1, 0) / len(self.expands)
+        expands = np.array([len(slot.expands) for slot in self.slots])
+        expand = np.where(codes > 0, (codes - 1) // kernels + 1, 0) / expands
         return np.concatenate([resolution, kernel, expand], axis=1)
 
     def to_json(self) -> dict[str, Any]:
@@ -359,9 +367,14 @@ class MobileNetSpace:
             ) from error
 
 
-def _nearest(legal: tuple[int, ...], wanted: int) -> int:
+def _nearest(legal: tuple[Number, ...], wanted: float) -> Number:
     """The greatest of ascending choices that is not above what is wanted; else the least."""
     return max((value for value in legal if value <= wanted), default=legal[0])
+
+
+def _from(values: tuple[float, ...], least: float) -> tuple[float, ...]:
+    """Those of ascending values that are at least `least`; where it is above all, the last alone."""
+    return tuple(value for value in values if value >= least) or values[-1:]
 
 
 def _up_to(values: tuple[int, ...], most: int) -> tuple[int, ...]:

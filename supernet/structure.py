@@ -38,10 +38,12 @@ class Layer:
     Attributes:
         kernel: largest kernel size.
         expanded: channels between expansion and projection at expand ratio 1.
+        least: its least expand ratio.
     """
 
     kernel: int
     expanded: int
+    least: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Supernet(Skeleton):
         super().__init__(space, num_classes, dropout, fast=True)
         self.space = space
         for slot in space.slots:
-            self.blocks.append(Block(ElasticInvertedResidual(slot, space.expands)))
+            self.blocks.append(Block(ElasticInvertedResidual(slot)))
         if not self.classifier.get_submodule("linear").get_parameter("weight").is_meta:  # seconds of imports there
             initialise(self, generator)
 

@@ -37,7 +37,7 @@ SPACES = {
             stages=(
                 Stage(8, 2, False, "relu", layers=(Layer(3, 16), Layer(5, 24))),
                 Stage(16, 1, True, "h_swish", layers=(Layer(7, 48),)),
-                Stage(16, 2, True, "relu6", layers=(Layer(7, 32), Layer(5, 40), Layer(3, 24))),
+                Stage(16, 2, True, "relu6", layers=(Layer(7, 32), Layer(5, 40, least=1.0), Layer(3, 24))),
             ),
             head=Head(expand=24, mix=32, bias=True, activation="relu"),
             conventions=Conventions(same_padding=True, epsilon=1e-3),

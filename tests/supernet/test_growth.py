@@ -177,3 +177,13 @@ def test_a_last_stage_of_one_layer_stays_so() -> None:
 def test_spaces_of_grown_networks_survive_json(source: Supernet) -> None:
     for space in (source.space, grown_space(source.space.structure)):
         assert MobileNetSpace.from_json(space.to_json()) == space
+
+
+def test_narrow_layers_keep_three_times_their_inputs_channels_or_all(source: Supernet) -> None:
+    space = shrink_space(source.space.structure)
+    for slot in space.slots:
+        assert slot.expands == tuple(
+            share for share in (0.5, 0.75, 1) if share == 1 or share * slot.base >= 3 * slot.in_channels
+        )
+    widths = [slot.mid_channels(share) for slot, share in zip(space.slots, space.largest().expands, strict=True)]
+    assert widths == [slot.base for slot in space.slots], "the largest subnet has all channels"

@@ -221,7 +221,7 @@ def brute_force_size(space: MobileNetSpace) -> int:
     for stage, depths in enumerate(space.stage_depths):
         slots = [slot for slot in space.slots if slot.stage == stage]
         total *= sum(
-            len(list(product(*(range(len(slot.kernels) * len(space.expands)) for slot in slots[:d])))) for d in depths
+            len(list(product(*(range(len(slot.kernels) * len(slot.expands)) for slot in slots[:d])))) for d in depths
         )
     return total
 
