@@ -15,6 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Overrides = dict[str, bool | int | float | str]
 
 AMOUNT = re.compile(r"(?P<number>\d+\.?\d*) (?P<unit>step|epoch)s?(, *(?P<least>\d+)-(?P<most>\d+) steps)?")
+GENTLE = 0.25
 DEFAULT_SUPERNET = "tiny-small"
 UNUSABLE = "settings that cannot be used: "
 
@@ -34,9 +35,9 @@ class Effort(BaseModel):
     round_training: str = Field(description="training of the supernet in each later round")
     batch: int = Field(ge=2, description="images a training step")
     learning_rate: float = Field(gt=0, allow_inf_nan=False, description="peak for the supernet")
-    fit_classifier: bool | None = Field(
-        default=None,
-        description="fit the new classifier on frozen features before training; None: for supernets of ImageNet-1k",
+    fit_classifier: bool = Field(default=False, description="fit the new classifier on frozen features before training")
+    min_crop_area: float = Field(
+        default=0.3, gt=0, le=1, description="least area of a training crop, where the data set does not ask for more"
     )
     calibration_images: int = Field(ge=2, description="training images that batch norm is recalibrated on")
     validation_images: int = Field(ge=1, description="most validation images that an evaluation uses")
@@ -74,6 +75,7 @@ def efforts() -> dict[str, Effort]:
             validation_images=1000,
             finetuning="8 epochs, 300-450 steps",
             finetuning_rate=1e-3,
+            min_crop_area=0.5,
             front=6,
         ),
         "standard": Effort(
@@ -111,6 +113,15 @@ def efforts() -> dict[str, Effort]:
             front=10,
         ),
     }
+
+
+def gentle(effort: Effort) -> Effort:
+    """What suits a supernet whose features are good for any photographs, such as one of ImageNet-1k.
+
+    Its classifier is fitted first, and rates are a quarter of the usual ones: see docs/method.md, "Growing a supernet".
+    """
+    rates = {name: GENTLE * getattr(effort, name) for name in ("learning_rate", "finetuning_rate")}
+    return effort.model_copy(update={"fit_classifier": True, **rates})
 
 
 def steps_of(amount: str, steps_per_epoch: int) -> int:
@@ -175,16 +186,21 @@ class TransferOptions(BaseModel):
     @field_validator("overrides")
     @classmethod
     def _check_overrides(cls, value: Overrides, others: ValidationInfo) -> Overrides:
-        _amounts(others.data.get("effort", "quick"), value)  # here, so that they are named with all other mistakes
+        _amounts(efforts()[others.data.get("effort", "quick")], value)  # with all other mistakes
         return value
 
-    def amounts(self) -> Effort:
-        """How much work each part does: the effort, with the overrides."""
-        return _amounts(self.effort, self.overrides)
+    def amounts(self, *, general: bool = False) -> Effort:
+        """How much work each part does: the effort, with the overrides.
+
+        Args:
+            general: whether the supernet's features are good for any photographs; then the effort is `gentle`.
+        """
+        effort = efforts()[self.effort]
+        return _amounts(gentle(effort) if general else effort, self.overrides)
 
 
-def _amounts(effort: str, overrides: Overrides) -> Effort:
-    return checked(Effort, {**efforts()[effort].model_dump(), **overrides})
+def _amounts(effort: Effort, overrides: Overrides) -> Effort:
+    return checked(Effort, {**effort.model_dump(), **overrides})
 
 
 def checked(model: type[Model], values: Mapping[str, Any]) -> Model:

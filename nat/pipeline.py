@@ -3,6 +3,7 @@
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -104,11 +105,11 @@ class Transfer:
 
     def __init__(self, options: TransferOptions, folder: RunFolder, progress: Progress) -> None:
         self.options, self.folder, self.progress = options, folder, progress
-        self.amounts = options.amounts()
         check_searcher(options.searcher)
         objectives = read_objectives(options.objectives)
         self.device = torch_device(options.device)
         supernet, self.card = load_supernet(options.supernet, seed=options.seed, model=options.model)
+        self.amounts = options.amounts(general=has_general_features(self.card))
         self.splits = read_splits(options, progress)
         if skipped := self.splits.skipped:
             progress.say(f"skipped {len(skipped)} corrupt images, such as {skipped[0]}")
@@ -124,8 +125,7 @@ class Transfer:
 
     def config(self) -> dict[str, Any]:
         """Content of config.json: the options with every amount resolved, so that later defaults change nothing."""
-        amounts = self.amounts.model_dump(mode="json") | {"fit_classifier": self._fits_classifier}
-        resolved = {"overrides": amounts, "threads": torch.get_num_threads()}
+        resolved = {"overrides": self.amounts.model_dump(mode="json"), "threads": torch.get_num_threads()}
         return {
             "options": self.options.model_dump(mode="json") | resolved,
             "space": self.problem.space.to_json(),
@@ -138,7 +138,7 @@ class Transfer:
     def run(self) -> dict[str, Any]:
         """Searches, fine-tunes, measures, reports; takes up whatever is there already."""
         with Archive(self.folder.archive) as archive:
-            evaluations = self._search(archive)
+            evaluations, total = self._search(archive), len(archive)
         front = thinned(pareto_set(self.problem, evaluations), self.amounts.front)
         tuned = {e.architecture: self._tuned(e.architecture, self.folder.subnets) for e in front}
         controls = {
@@ -148,11 +148,11 @@ class Transfer:
                 ("smallest subnet", self.problem.space.smallest()),
             )
         }
-        return self._report(evaluations, front, tuned, controls)
+        return self._report(evaluations, total, front, tuned, controls)
 
     def _search(self, archive: Archive) -> list[Evaluation]:
         a = self.amounts
-        stream = self._stream(self.options.seed)
+        stream = self.stream(self.options.seed)
         first, each = (steps_of(text, stream.steps_per_epoch) for text in (a.first_training, a.round_training))
         plan = Plan(a.initial, a.rounds, a.per_round, a.archive, first, each, self.options.seed)
         evaluator = self.evaluator()
@@ -178,12 +178,6 @@ class Transfer:
             save_supernet(self.supernet, self._adapted_card(), self.folder.supernet)
         return evaluations
 
-    @property
-    def _fits_classifier(self) -> bool:
-        """As asked, or where the features are known to be good for any photographs."""
-        asked = self.amounts.fit_classifier
-        return has_general_features(self.card) if asked is None else asked
-
     def _start(self, evaluator: SubnetEvaluator) -> None:
         started = time.perf_counter()
         start(
@@ -193,7 +187,7 @@ class Transfer:
             evaluator,
             self.options.seed,
             self.progress,
-            fit=self._fits_classifier,
+            fit=self.amounts.fit_classifier,
         )
         self.folder.log("start", time.perf_counter() - started)
 
@@ -217,8 +211,10 @@ class Transfer:
         """What images go through for an input size."""
         return preprocessing_of(self.splits.card.crop_fraction, self.card)(resolution)
 
-    def _stream(self, seed: int) -> TrainStream:
+    def stream(self, seed: int) -> TrainStream:
+        """Training batches of this job's images."""
         batching = Batching.suited(self.splits.card, self.amounts.batch, seed, self.card.mean, self.card.std)
+        batching = replace(batching, min_crop_area=max(batching.min_crop_area, self.amounts.min_crop_area))
         return training_stream(self.splits.train, batching, device=self.device)
 
     def _tuned(self, architecture: Architecture, where: Path) -> Bundle:
@@ -236,7 +232,7 @@ class Transfer:
         """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""
         subnet = self.evaluator().calibrated(self.supernet, architecture)
         if finetune:
-            stream = self._stream(self.options.seed + 1)
+            stream = self.stream(self.options.seed + 1)
             recipe = FinetuneRecipe(
                 steps_of(self.amounts.finetuning, stream.steps_per_epoch), self.amounts.finetuning_rate
             )
@@ -296,14 +292,13 @@ class Transfer:
     def _report(
         self,
         evaluations: Sequence[Evaluation],
+        total: int,
         front: Sequence[Evaluation],
         tuned: dict[Architecture, Bundle],
         controls: dict[str, Bundle],
     ) -> dict[str, Any]:
         if not front:
             raise TransferError("no subnet could be evaluated with the final weights.")
-        with Archive(self.folder.archive, read_only=True) as archive:
-            total = len(archive)
         reference = self.problem.reference_point()
         rows = [row(evaluation, tuned[evaluation.architecture].metrics) for evaluation in front]
         limits = {"macs": self.options.max_macs, "params": self.options.max_params}
