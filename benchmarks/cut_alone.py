@@ -25,8 +25,9 @@ from nat.progress import Silence
 from nat.run_folder import RunFolder
 from nat.starting import start
 from nat.supernet.architecture import Architecture
+from nat.supernet.subnet import Subnet
 
-TRIAL = 8  # steps whose time tells how many there is time for
+TRIAL = 12  # steps whose time tells how many there is time for
 
 
 def chosen(report: dict[str, Any], share: float) -> dict[str, dict[str, Any]]:
@@ -38,28 +39,31 @@ def chosen(report: dict[str, Any], share: float) -> dict[str, dict[str, Any]]:
 
 
 def seconds_for(folder: RunFolder, subnet: str) -> float:
-    """Time of the search, and of one subnet's fine-tuning."""
+    """Time of the search, and of one subnet's fine-tuning, which includes measuring it."""
     lines = [json.loads(line) for line in folder.events.read_text(encoding="utf-8").splitlines()]
     return sum(line["seconds"] for line in lines if line["event"] != "finetune" or line.get("id") == subnet)
 
 
 def alone(folder: RunFolder, architecture: Architecture, seconds: float) -> tuple[float, int]:
     """Test accuracy and steps of a subnet trained alone for some seconds, the start included."""
-    began = time.monotonic()
     options = folder.read_options()
     job = Transfer(options, folder, Silence())
-    evaluator = job.evaluator()
+    evaluator, began = job.evaluator(), time.monotonic()
     start(job.supernet, job.card, job.splits.train, evaluator, options.seed, Silence(), fit=job.amounts.fit_classifier)
 
-    def trained(steps: int) -> Any:
+    spent = time.monotonic() - began
+    times: list[float] = []
+
+    def trained(steps: int) -> Subnet:
         subnet = evaluator.calibrated(job.supernet, architecture)
         recipe = FinetuneRecipe(steps, job.amounts.finetuning_rate)
-        return train_subnet(subnet, job.stream(options.seed + 1), recipe, job.device)
+        advance = lambda: times.append(time.monotonic())  # noqa: E731
+        return train_subnet(subnet, job.stream(options.seed + 1), recipe, job.device, advance)
 
-    trial = time.monotonic()
     trained(TRIAL)
-    now = time.monotonic()
-    steps = int((seconds - (now - began)) / ((now - trial) / TRIAL))
+    steps = int((seconds - spent) / ((times[-1] - times[1]) / (TRIAL - 2)))  # the first ones warm up
+    if steps < 1:
+        raise typer.BadParameter(f"{seconds:.0f} s leave no time for a step.")
     subnet = trained(steps).cpu()
     return measure(subnet, job.preprocessing(architecture.resolution), job.splits.test)["top1"], steps
 

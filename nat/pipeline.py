@@ -1,5 +1,6 @@
 """The whole job, resumable: from images and a supernet to fine-tuned, verified subnets in a run's folder."""
 
+import json
 import platform
 import time
 from collections.abc import Sequence
@@ -91,12 +92,14 @@ def reopened(folder: RunFolder, progress: Progress) -> "Transfer":
     """The job of an existing run, as it was asked.
 
     Raises:
-        RunError: there is no run, or its data have changed, so that its splits would be others.
+        RunError: there is no run, or its data have changed, so that its splits would be others, or its supernet.
     """
-    claimed = folder.read_config()["data"].get("fingerprint")
+    config = folder.read_config()
     job = Transfer(folder.read_options(), folder, progress)
-    if job.splits.fingerprint != claimed:
+    if job.splits.fingerprint != config["data"].get("fingerprint"):
         raise RunError(f"the images of '{job.options.data}' are not those that the run started with. Start a new run.")
+    if json.loads(json.dumps(job.problem.space.to_json())) != config["space"]:
+        raise RunError(f"'{job.options.supernet}' has other choices than when the run started. Start a new run.")
     return job
 
 

@@ -22,7 +22,7 @@ from nat.datasets.stream import Batching, TrainStream
 from nat.errors import InputError, RunError
 from nat.pretrained.store import write_state
 from nat.recipes import PretrainRecipe, Stage
-from nat.supernet.distributed import Group
+from nat.supernet.distributed import Group, share_weights
 from nat.supernet.importance import sort_channels
 from nat.supernet.layers import train_together
 from nat.supernet.space import MobileNetSpace
@@ -198,7 +198,10 @@ class Pretraining:
         supernet = Supernet(self.space, self.num_classes, generator=generator)
         if start is not None:
             _copy_weights(start, supernet)
-        return supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.group is not None:  # each process may have made it ready with roundings of its own
+            share_weights(supernet, self.group)
+        return supernet
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -281,17 +284,18 @@ def _mean(value: float, group: Group, device: torch.device) -> float:
     return float(total) / distributed.get_world_size(group)
 
 
-def _copy_weights(source: Supernet, target: Supernet) -> None:
-    """Copies all weights; a classifier of another number of classes stays fresh.
-
-    Raises:
-        InputError: the layers differ.
-    """
-    if source.space.with_resolutions(target.space.resolutions) != target.space:
+def check_same_layers(source: MobileNetSpace, target: MobileNetSpace) -> None:
+    """Raises `InputError` unless weights of one space are weights of the other, at whatever resolutions."""
+    if source.with_resolutions(target.resolutions) != target:
         raise InputError(
-            f"expected a supernet of the space that is trained ({target.space}), got one of {source.space}: "
-            "leave --space out to take the supernet's own."
+            f"expected a supernet of the space that is trained ({target}), got one of {source}: leave --space out to "
+            "take the supernet's own."
         )
+
+
+def _copy_weights(source: Supernet, target: Supernet) -> None:
+    """Copies all weights; a classifier of another number of classes stays fresh."""
+    check_same_layers(source.space, target.space)
     tensors = source.state_dict()
     if source.num_classes != target.num_classes:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}

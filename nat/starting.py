@@ -27,7 +27,7 @@ from nat.supernet.importance import contributions, sort_channels
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
-IMAGENET = "ImageNet-1k"  # begins what cards say of the images
+IMAGENET = "ImageNet"  # begins what cards say of the images
 MOST_IMAGES = 5000
 MOST_ITERATIONS = 100
 

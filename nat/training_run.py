@@ -47,13 +47,13 @@ class Labels:
         name: of the supernet and of its file.
         command: that trained it.
         teacher: which network's answers are learnt, if any, to the last detail.
-        start: name of the supernet that it starts from, if any.
+        start: card of the supernet that it starts from, if any.
     """
 
     name: str = "supernet"
     command: str = ""
     teacher: str = ""
-    start: str = ""
+    start: Card | None = None
 
     def __post_init__(self) -> None:
         """Refuses names that cannot be a file's in the folder."""
@@ -204,7 +204,7 @@ class TrainingRun:
             "space": self.training.space.to_json(),
             "images": self.splits.fingerprint,
             "teacher": self.labels.teacher,
-            "start": self.labels.start,
+            "start": self.labels.start.name if self.labels.start else "",
         }
 
     def _write(self, supernet: Supernet) -> None:
@@ -213,8 +213,8 @@ class TrainingRun:
         save_supernet(supernet, self._card(accuracy), self.path, half=True)
 
     def _card(self, accuracy: dict[str, Any] | None = None) -> Card:
-        splits = self.splits
-        space = self.training.space
+        splits, space, start = self.splits, self.training.space, self.labels.start
+        before = f"{start.trained_on}; then " if start else ""
         taught = f", taught by {self.labels.teacher}" if self.labels.teacher else ""
         return Card(
             name=self.labels.name,
@@ -223,9 +223,9 @@ class TrainingRun:
             num_classes=splits.num_classes,
             mean=self.training.recipe.mean,
             std=self.training.recipe.std,
-            trained_on=f"{splits.card.name}: {len(splits.train):,} images of {splits.num_classes} classes, from "
-            f"{self.labels.start or 'random weights'}{taught}",
-            licence=f"images: {splits.card.licence}",
+            trained_on=f"{before}{splits.card.name}: {len(splits.train):,} images of {splits.num_classes} classes, "
+            f"from {start.name if start else 'random weights'}{taught}",
+            licence=f"images: {splits.card.licence}" + (f"; {start.name}: {start.licence}" if start else ""),
             command=self.labels.command,
             recipe=asdict(self.training.recipe),
             accuracy=accuracy or {},

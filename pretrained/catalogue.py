@@ -34,7 +34,7 @@ PUBLISHED = tuple(
     for name, title, blob_id in _OFA_FILES
 )
 
-# Networks of timm with published weights, with a title; others of these families need a file (`--model`).
+# Networks of timm with published weights, with a title; others of these families can be named as well.
 GROWABLE = (
     ("mobilenetv3_large_100", "MobileNetV3-Large"),
     ("tf_mobilenetv3_large_100", "MobileNetV3-Large"),
@@ -164,6 +164,12 @@ def find_checkpoint(name: str) -> Entry:
         InputError: there is no such name; the nearest one is proposed.
     """
     entries = {entry.name: entry for entry in list_checkpoints()}
+    if name.startswith(TIMM) and name not in entries:
+        from nat.pretrained.timm_models import check_family  # timm takes seconds to import
+
+        model = name.removeprefix(TIMM)
+        check_family(model)
+        return _growable(model, model)
     if name not in entries:
         raise unknown_name("supernet", name, entries)
     return entries[name]

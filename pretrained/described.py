@@ -4,8 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nat.errors import InputError
-from nat.supernet.architecture import Architecture
-from nat.supernet.encodings import Described, describe, read_architecture
+from nat.supernet.encodings import Described, describe
 
 TEXT_LIMIT = 1_000_000  # bytes; they have some thousands
 
@@ -45,21 +44,27 @@ def described_file(path: Path, text: str) -> Described:
     if not found.assumed:
         return found
     net, beside = found.architecture, path.with_name("net.subnet" if found.kind == "net.config" else "net.config")
-    other = _architecture_at(beside)
-    if other is None or replace(other, width=net.width, resolution=net.resolution) != net:
+    other = _described_at(beside)
+    if other is None or not _same(found, other):
         value = getattr(net, found.assumed)
         said = f"it says no {found.assumed}: {value} is assumed, as no {beside.name} of this network is beside it."
         return replace(found, remarks=(said, *found.remarks))
     if found.assumed == "width":
-        net = replace(net, width=other.width)
+        net = replace(net, width=other.architecture.width)
     else:
-        net = replace(net, resolution=other.resolution)
+        net = replace(net, resolution=other.architecture.resolution)
     said = f"it says no {found.assumed}: that of the {beside.name} beside it is taken."
     return replace(found, architecture=net, assumed="", remarks=(said, *found.remarks))
 
 
-def _architecture_at(path: Path) -> Architecture | None:
+def _same(one: Described, other: Described) -> bool:
+    """Whether two texts describe one network, as far as they say."""
+    unsaid = {name: getattr(one.architecture, name) for name in (one.assumed, other.assumed) if name}
+    return replace(other.architecture, **unsaid) == one.architecture and one.assumed != other.assumed
+
+
+def _described_at(path: Path) -> Described | None:
     try:
-        return read_architecture(path.read_text(encoding="utf-8"))
+        return describe(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, InputError):
         return None

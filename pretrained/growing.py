@@ -38,10 +38,13 @@ def source_of(source: str, model: str | None) -> tuple[str, Path | None]:
         model: of the file.
 
     Raises:
-        InputError: a file without a model, or two models.
+        InputError: a file without a model, a model without a file, or two models.
     """
     if model is not None:
-        return model, Path(source).expanduser()
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise InputError(f"expected a file of weights with --model, got '{source}', which is none.")
+        return model, path
     if timm_name(source) is None and (Path(source).suffix or "/" in source or Path(source).is_file()):
         raise InputError(f"expected --model with the file '{source}': the timm model that it is of ({FAMILIES}).")
     return timm_name(source) or source, None

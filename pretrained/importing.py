@@ -20,9 +20,9 @@ from torch import Tensor
 from nat.errors import CheckpointError
 from nat.pretrained import proxyless
 from nat.pretrained.card import Card
-from nat.pretrained.fitting import Fit, fitted, named_in_errors
+from nat.pretrained.fitting import Fit, named_in_errors
 from nat.pretrained.published import FINAL_EXPAND, TRANSFORM, flattened, published_card, trained_on
-from nat.pretrained.store import read_tensors
+from nat.pretrained.store import assembled, read_tensors
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.importance import contributions, sort_channels
@@ -101,10 +101,7 @@ def _converted(state: Mapping[str, Tensor], name: str, size: int) -> tuple[str, 
         return PROXYLESS, supernet, card, fit
     _check_elastic(state)
     card = published_card(name, state)
-    with torch.device("meta"):
-        supernet = Supernet(card.space, card.num_classes)
-    tensors, fit = fitted(state, supernet.state_dict())
-    supernet.load_state_dict(tensors, assign=True)
+    supernet, fit = assembled(state, card)
     return f"ofa-{card.space.structure.name}", supernet, card, fit
 
 

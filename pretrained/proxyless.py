@@ -25,6 +25,7 @@ from nat.supernet.supernet import Supernet
 SLOTS = 4
 STRIDES = (2, 2, 2, 1, 2, 1)
 USUAL_SIZE = 224
+SIZES = range(96, 513)  # in pixels; other numbers in a name are about something else
 SCALE = (0.5, 0.5, 0.5)  # mean and std
 FIXED = "blocks.0.conv.point_linear.conv.weight"
 MIX = "feature_mix_layer.conv.weight"
@@ -69,7 +70,7 @@ def convert(state: Mapping[str, Tensor], name: str, size: int) -> tuple[Supernet
 def input_size(file_name: str) -> int:
     """The input size in pixels that a published file's name says, as in `proxyless-w0.3-r176_imagenet`; else 224."""
     said = re.search(r"-r(\d{2,3})(?!\d)", file_name)
-    return int(said[1]) if said else USUAL_SIZE
+    return int(said[1]) if said and int(said[1]) in SIZES else USUAL_SIZE
 
 
 def _is_transform(name: str) -> bool:

@@ -102,8 +102,10 @@ def published_card(name: str, state: Mapping[str, Tensor]) -> Card:
 
 
 def trained_on(num_classes: int) -> str:
-    """What is to be said of the data: published weights with 1000 classes are ImageNet's."""
-    return "ImageNet-1k" if num_classes == IMAGENET_CLASSES else f"images of {num_classes} classes"
+    """What is to be said of the data: published weights with 1000 classes, or over 10,000, are ImageNet's."""
+    if num_classes == IMAGENET_CLASSES:
+        return "ImageNet-1k"
+    return "ImageNet-21k" if num_classes > 10_000 else f"images of {num_classes} classes"
 
 
 def published_space(state: Mapping[str, Tensor]) -> tuple[str, MobileNetSpace, int]:

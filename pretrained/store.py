@@ -18,7 +18,7 @@ from torch import Tensor
 from nat.errors import CheckpointError, InputError
 from nat.files import check_free, new_files, read_json, whole_file, write_json
 from nat.pretrained.card import Card
-from nat.pretrained.fitting import fitted, named_in_errors
+from nat.pretrained.fitting import Fit, fitted, named_in_errors
 from nat.pretrained.published import plain_name, published_card, unwrap
 from nat.supernet.supernet import Supernet
 
@@ -100,12 +100,21 @@ def load_supernet_file(path: Path) -> tuple[Supernet, Card]:
         raise CheckpointError(f"expected a supernet file at '{path}'; there is none. See 'nat checkpoints list'.")
     state = read_tensors(path)
     card = _card_of(path, state)
+    with named_in_errors(path):
+        return assembled(state, card)[0], card
+
+
+def assembled(state: Mapping[str, Tensor], card: Card) -> tuple[Supernet, Fit]:
+    """The supernet of a card with the tensors of a file, and how these compare with those expected.
+
+    Raises:
+        CheckpointError: there are other tensors, or values that are not finite.
+    """
     with torch.device("meta"):  # compared first: a card of huge widths costs no memory
         supernet = Supernet(card.space, card.num_classes)
-    with named_in_errors(path):
-        tensors, _ = fitted(state, supernet.state_dict())
+    tensors, fit = fitted(state, supernet.state_dict())
     supernet.load_state_dict(tensors, assign=True)
-    return supernet, card
+    return supernet, fit
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from nat.errors import CheckpointError, InputError
 from nat.pretrained.card import Card
+from nat.pretrained.published import trained_on
 from nat.pretrained.store import read_tensors
 from nat.supernet.growth import shrink_space
 from nat.supernet.space import squeeze_channels
@@ -123,7 +124,7 @@ def convert(network: nn.Module, name: str) -> tuple[Supernet, Card]:
         num_classes=num_classes,
         mean=tuple(config.get("mean", (0.5, 0.5, 0.5))),
         std=tuple(config.get("std", (0.5, 0.5, 0.5))),
-        trained_on="ImageNet-1k",
+        trained_on=trained_on(num_classes),
         licence=str(config.get("license", "") or "see timm's model card"),
         elastic=False,
     )

@@ -82,6 +82,14 @@ def normalised_together(
     return (centred * scale[:, None, None] + bias[:, None, None]).to(x.dtype)
 
 
+def share_weights(network: nn.Module, group: Group) -> None:
+    """Gives all processes the weights and statistics of the first."""
+    for tensor in network.state_dict().values():
+        whole = tensor.contiguous()
+        dist.broadcast(whole, dist.get_global_rank(group, 0), group=group)
+        tensor.copy_(whole)
+
+
 def average_gradients(network: nn.Module, group: Group) -> None:
     """Replaces the gradients by their averages over the processes, in one message.
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from nat.commands.console import ConsoleProgress, millions, print_json, print_table
+from nat.commands.console import ConsoleProgress, millions, percent, print_json, print_table
 
 
 def grow_checkpoint(
@@ -42,14 +42,10 @@ def grow_checkpoint(
 
 def _print(found: dict[str, Any]) -> None:
     columns = [("subnet", "left"), ("multiply-adds", "right"), ("logits differ by", "right"), ("top-1", "right")]
-    rows = [("source", "", "", _percent(found.get("source_top1")))]
+    rows = [("source", "", "", percent(found.get("source_top1")))]
     for place, check in found["checks"].items():
         difference = f"{check['max_logit_difference']:.1e} of {found['largest_logit']:.1f}"
-        rows.append((place, millions(check["macs"]), difference, _percent(check.get("top1"))))
+        rows.append((place, millions(check["macs"]), difference, percent(check.get("top1"))))
     print_table(f"{found['name']} at {found['resolution']} px", columns, rows)
     ends = " to ".join(millions(found[end]["macs"]) for end in ("smallest", "largest"))
     typer.echo(f"{found['subnets']:.2g} subnets of {ends} multiply-adds; use it with --supernet {found['file']}")
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.2f} %"

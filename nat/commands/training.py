@@ -81,7 +81,9 @@ def pretrain(
     if model and not source:
         raise InputError("expected --from FILE beside --model: the weights that the timm model is of.")
     taught_by = _teacher(teacher, teacher_weights, teacher_size)
-    path = _train(data, data_root, out, space, source, model, constants, taught_by, name, device, save_seconds)
+    path = _train(
+        data, data_root, out, space, source, model, constants, learning_rate, taught_by, name, device, save_seconds
+    )
     if path is not None:
         print(f"supernet: {path}   use it with: nat transfer DATA --supernet {path}")
 
@@ -118,6 +120,7 @@ def _train(
     source: str | None,
     model: str | None,
     recipe: "PretrainRecipe",
+    rate: float | None,
     teacher: "TeacherOptions | None",
     name: str,
     device: str,
@@ -125,10 +128,11 @@ def _train(
 ) -> Path | None:
     """Trains in the folder; the path of the supernet in the process that reports, else None."""
     from nat.datasets.loading import load_dataset
+    from nat.options import GENTLE
     from nat.preparation import counted, torch_device
     from nat.pretrained.catalogue import load_supernet
     from nat.pretraining import STATE, Pretraining
-    from nat.starting import ready
+    from nat.starting import has_general_features, ready
     from nat.supernet.distributed import place
     from nat.teacher import answers_for
     from nat.training_run import Labels, TrainingRun
@@ -137,7 +141,9 @@ def _train(
     chosen = _space(space, begun)
     if card is not None:
         recipe = replace(recipe, mean=card.mean, std=card.std)
-    labels = Labels(name, _told(sys.argv[1:]), teacher.identity if teacher else "", card.name if card else "")
+        if rate is None and has_general_features(card):
+            recipe = replace(recipe, learning_rate=GENTLE * recipe.learning_rate)
+    labels = Labels(name, _told(sys.argv[1:]), teacher.identity if teacher else "", card)
     with place(torch_device(device)) as here:
         progress = ConsoleProgress(quiet=not here.leads)
         size = max(max(recipe.resolutions) * 5 // 4, teacher.size if teacher else 0)
@@ -160,12 +166,16 @@ def _train(
 
 def _space(name: str | None, start: "Supernet | None") -> "MobileNetSpace":
     """The space that was asked for, by default that of the supernet to start from."""
+    from nat.pretraining import check_same_layers
     from nat.supernet.space import named_spaces
 
     spaces = named_spaces()
     if name is not None and name not in spaces:
         raise unknown_name("space", name, spaces)
-    return start.space if start is not None and name is None else spaces[name or "small"]
+    chosen = start.space if start is not None and name is None else spaces[name or "small"]
+    if start is not None:
+        check_same_layers(start.space, chosen)
+    return chosen
 
 
 def _told(words: list[str]) -> str:

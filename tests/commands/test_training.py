@@ -92,7 +92,7 @@ def test_verify_refuses_images_of_other_classes(command: Command, make_images: M
         (("--teacher-weights", "nowhere.pth"), "expected --teacher MODEL"),
         (("--name", "recipe"), "expected a name of letters"),
         (("--model", "mobilenetv2_100"), "expected --from FILE"),
-        (("--from", "weights.pth", "--model", "mobilenetv9"), "name of a timm model"),
+        (("--from", "weights.pth", "--model", "mobilenetv2_100"), "expected a file of weights"),
         (("--resume-from", "tiny-smal"), "Did you mean 'tiny-small'?"),
         (("--resume-from", "tiny-small", "--space", "nat-w1.0"), "of the space that is trained"),
         (("--device", "cuda:77"), "cannot be used here"),

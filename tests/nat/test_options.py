@@ -119,3 +119,21 @@ def test_options_cannot_be_changed_or_invented() -> None:
         options.seed = 1  # type: ignore[misc]
     with pytest.raises(InputError, match="sed"):
         checked(TransferOptions, {"data": "digits", "sed": 1})
+
+
+@pytest.mark.parametrize("effort", efforts())
+def test_supernets_of_general_features_are_trained_gently(effort: str) -> None:
+    usual, general = (
+        TransferOptions.model_validate({"data": "x", "effort": effort}).amounts(general=general)
+        for general in (False, True)
+    )
+    assert (general.fit_classifier, usual.fit_classifier) == (True, False)
+    assert general.learning_rate == usual.learning_rate / 4 and general.finetuning_rate == usual.finetuning_rate / 4
+    same = {"fit_classifier", "learning_rate", "finetuning_rate"}
+    assert general.model_dump(exclude=same) == usual.model_dump(exclude=same)
+
+
+def test_what_is_asked_for_wins_over_gentleness() -> None:
+    options = TransferOptions(data="x", overrides={"learning_rate": 0.02, "fit_classifier": False})
+    amounts = options.amounts(general=True)
+    assert (amounts.learning_rate, amounts.fit_classifier) == (0.02, False)
