@@ -242,9 +242,7 @@ def test_channels_are_sorted_so_that_shrinking_keeps_those_that_matter(tmp_path:
 
 
 @pytest.mark.parametrize(
-@pytest.mark.parametrize(
     ("file", "size"), [("net.pth", 224), ("net-r96.pth", 96), ("net-rest.pth", 224), ("my-run-r50-net.pth", 224)]
-)
 )
 def test_the_name_of_the_file_says_the_input_size(tmp_path: Path, state: State, file: str, size: int) -> None:
     imported = import_weights(write(tmp_path, state, file), "mine-r32")
