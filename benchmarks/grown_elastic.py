@@ -84,7 +84,7 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Prints test accuracies before and after, and seconds a step."""
+    """Prints accuracies before and after, and seconds a step."""
     torch.set_num_threads(threads)
     supernet, card = grown_supernet(*source_of(source, model), space, seed)
     splits = load_dataset(data, store_size=resolution * 5 // 4)

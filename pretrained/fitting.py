@@ -79,10 +79,15 @@ def fitted(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> tuple
     fit = compare(named, expected)
     if problems := fit.problems():
         raise CheckpointError(f"it does not hold the tensors of this network: {problems}.")
-    broken = [name for name in fit.matched if named[name].is_floating_point() and not named[name].isfinite().all()]
+    check_finite(named)
+    return {name: _copied(named[name] if name in fit.matched else None, like) for name, like in expected.items()}, fit
+
+
+def check_finite(state: Mapping[str, Tensor]) -> None:
+    """Raises `CheckpointError` if a tensor has values that are not finite."""
+    broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise CheckpointError(f"it holds values that are not finite, in {first_of(broken)}. Get it again.")
-    return {name: _copied(named[name] if name in fit.matched else None, like) for name, like in expected.items()}, fit
 
 
 def _copied(tensor: Tensor | None, like: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from nat.errors import CheckpointError, InputError
 from nat.pretrained.card import Card
+from nat.pretrained.fitting import check_finite, compare, named_in_errors
 from nat.pretrained.published import trained_on
 from nat.pretrained.store import read_tensors
 from nat.supernet.growth import shrink_space
@@ -49,7 +50,8 @@ def load_timm(model: str, weights: Path | None = None) -> nn.Module:
         return _published(model)
     state = read_tensors(weights)
     network: nn.Module = create_model(model, pretrained=False, num_classes=_classes(state))
-    _check_fit(network.state_dict(), state, f"'{weights}'", model)
+    with named_in_errors(weights):
+        _check_fit(network.state_dict(), state, model)
     network.load_state_dict(state)
     return network.eval()
 
@@ -84,19 +86,14 @@ def _classes(state: dict[str, Tensor]) -> int:
     return weight.shape[0] if weight is not None and weight.ndim == 2 and len(weight) else 1000
 
 
-def _check_fit(expected: dict[str, Tensor], state: dict[str, Tensor], file: str, model: str) -> None:
+def _check_fit(expected: dict[str, Tensor], state: dict[str, Tensor], model: str) -> None:
     """Raises `CheckpointError` unless the tensors are those of the model, and finite."""
-    missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in state if name not in expected]
-    wrong = [name for name in expected if name in state and state[name].shape != expected[name].shape]
-    for what, names in (("lacks", missing), ("has in addition", unexpected), ("has in another shape", wrong)):
-        if names:
-            raise CheckpointError(
-                f"expected the weights of timm's {model} in {file}; it {what} {len(names)} tensors, such as "
-                f"'{names[0]}'. Name the model that they are of."
-            )
-    if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
-        raise CheckpointError(f"'{broken[0]}' in {file} has values that are not finite. Get the file again.")
+    fit = compare(state, expected)
+    if problems := fit.problems():
+        raise CheckpointError(
+            f"it does not hold the weights of timm's {model}: {problems}. Name the model that they are of."
+        )
+    check_finite(state)
 
 
 def convert(network: nn.Module, name: str) -> tuple[Supernet, Card]:
