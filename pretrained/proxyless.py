@@ -25,7 +25,7 @@ from nat.supernet.supernet import Supernet
 SLOTS = 4
 STRIDES = (2, 2, 2, 1, 2, 1)
 USUAL_SIZE = 224
-SIZES = range(96, 513)  # in pixels; other numbers in a name are about something else
+SIZES = range(32, 513, 8)  # in pixels; other numbers in a name are about something else
 SCALE = (0.5, 0.5, 0.5)  # mean and std
 FIXED = "blocks.0.conv.point_linear.conv.weight"
 MIX = "feature_mix_layer.conv.weight"

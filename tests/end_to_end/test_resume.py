@@ -45,7 +45,7 @@ def count(run: Path, event: str, round: int | None = None) -> int:
 Moment = Callable[[Path], bool]
 MOMENTS: dict[str, Moment] = {
     "at the start": lambda run: (run / "config.json").is_file(),
-    "with a classifier": lambda run: count(run, "classifier") > 0,
+    "behind the start": lambda run: count(run, "start") > 0,
     "in round 0's evaluations": lambda run: count(run, "evaluate", 0) >= 2,
     "in round 1's adaptation": lambda run: count(run, "propose", 1) > 0,
     "in round 1's evaluations": lambda run: count(run, "evaluate", 1) >= 3,

@@ -130,7 +130,7 @@ def test_controls_are_the_ends_of_the_space(run: Path) -> None:
 def test_events_tell_every_step_and_the_seconds_add_up(run: Path) -> None:
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     names = [event["event"] for event in events]
-    assert names[:3] == ["classifier", "propose", "adapt"]
+    assert names[:3] == ["start", "propose", "adapt"]
     assert names.count("evaluate") == read(run / "front.json")["evaluations"]
     assert [event["steps"] for event in events if event["event"] == "adapt"] == [3, 2]
     report = read(run / "front.json")
