@@ -1,4 +1,4 @@
-"""A transfer for many objectives under limits: latency measured once and kept, a user's function, what can be had of it."""
+"""A transfer for many objectives under limits: latency, a user's function, what can be picked."""
 
 import json
 import shutil
