@@ -16,8 +16,10 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.core.crossover import Crossover
 from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
+from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.optimize import minimize
 from pymoo.util.ref_dirs import get_reference_directions
 
@@ -30,7 +32,7 @@ Predict = Callable[[Encodings], NDArray[np.float64]]
 
 
 class _Predicted(Problem):  # type: ignore[misc]
-    """Predicted errors and exact costs; limits that are broken count as one violated constraint."""
+    """Predicted errors and exact costs; by how much the limits are broken is the violation of the constraint."""
 
     def __init__(self, problem: SearchProblem, predict: Predict) -> None:
         self.search, self.predict = problem, predict
@@ -47,7 +49,7 @@ class _Predicted(Problem):  # type: ignore[misc]
     def _evaluate(self, x: Encodings, out: dict[str, Any], *_: Any, **__: Any) -> None:
         errors = self.predict(x)
         out["F"] = self.search.values(errors, x)
-        out["G"] = np.where(self.search.allows(x) & self.search.accepts(errors), 0.0, 1.0)[:, None]
+        out["G"] = (self.search.limits.excess(self.search.costs, x) + self.search.shortfall(errors))[:, None]
 
 
 class _SpaceCrossover(Crossover):  # type: ignore[misc]
@@ -85,6 +87,19 @@ class _SpaceRepair(Repair):  # type: ignore[misc]
         return self.space.repair(x)
 
 
+def _less_violation(
+    population: Population, pairs: NDArray[np.int64], random_state: Generator, **_: Any
+) -> NDArray[np.int64]:
+    """Winners (n, 1) of pairs (n, 2): the one that breaks the limits less, either where they are equal.
+
+    pymoo's own (0.6.2) decides ties of two that break them without the seed, so that no run under limits would repeat.
+    """
+    violations = population.get("CV").ravel()[pairs]
+    tied = violations[:, 0] == violations[:, 1]
+    column = np.where(tied, random_state.integers(2, size=len(pairs)), violations.argmin(axis=1))
+    return np.take_along_axis(pairs, column[:, None], axis=1)
+
+
 def evolve(
     problem: SearchProblem,
     predict: Predict,
@@ -120,8 +135,11 @@ def evolve(
         "mutation": _SpaceMutation(space, mutation_probability),
         "repair": _SpaceRepair(space),
     }
-    directions = reference_directions(len(problem.objectives), population)
-    chosen = NSGA2(**settings) if algorithm == "nsga2" else NSGA3(ref_dirs=directions, **settings)
+    if algorithm == "nsga2":
+        chosen = NSGA2(**settings)
+    else:
+        directions = reference_directions(len(problem.objectives), population)
+        chosen = NSGA3(directions, selection=TournamentSelection(func_comp=_less_violation), **settings)
     result = minimize(_Predicted(problem, predict), chosen, ("n_gen", generations), seed=seed, verbose=False)
     last = space.repair(result.pop.get("X").astype(np.int64))
     return np.unique(last[problem.allows(last) & problem.accepts(predict(last))], axis=0)

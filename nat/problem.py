@@ -61,16 +61,19 @@ class SearchProblem:
         return self.limits.allow(self.costs, encodings)
 
     def accepts(self, measured: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which rows of measured or predicted errors (n,) or (n, measured) keep `max_error`, shape (n,).
+        """Which rows of measured or predicted errors (n,) or (n, measured) keep `max_error`, shape (n,)."""
+        return np.less_equal(self.shortfall(measured), 0)
 
-        All, where top-1 is not among the objectives and so nothing predicts it.
+    def shortfall(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
+        """By how much measured or predicted errors, as in `accepts`, are above `max_error`; 0 where they are not.
+
+        Also 0 where top-1 is not among the objectives, and so nothing predicts it.
         """
         names = [objective.name for objective in self.measured]
         if self.max_error >= 1.0 or ERROR not in names:
-            return np.ones(len(measured), dtype=bool)
-        errors = measured.reshape(len(measured), len(names))[:, names.index(ERROR)]
-        accepted: NDArray[np.bool_] = errors <= self.max_error
-        return accepted
+            return np.zeros(len(measured))
+        errors: NDArray[np.float64] = measured.reshape(len(measured), len(names))[:, names.index(ERROR)]
+        return np.maximum(errors - self.max_error, 0.0)
 
     def keeping(self, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
         """The evaluations that keep `max_error`."""

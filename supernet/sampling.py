@@ -31,10 +31,14 @@ class Limits:
 
     def allow(self, costs: CostTable, encodings: Encodings) -> NDArray[np.bool_]:
         """Which of the encodings (n, genes) keep the limits, shape (n,)."""
-        allowed = np.ones(len(encodings), dtype=bool)
+        return np.less_equal(self.excess(costs, encodings), 0)
+
+    def excess(self, costs: CostTable, encodings: Encodings) -> NDArray[np.float64]:
+        """By what share of the limits the encodings (n, genes) exceed them, in all; shape (n,), 0 where they do not."""
+        total = np.zeros(len(encodings))
         for _, most, values in self._given(costs):
-            allowed &= values(encodings) <= most
-        return allowed
+            total += np.maximum(values(encodings) / most - 1, 0)
+        return total
 
     def by_name(self) -> dict[str, float | None]:
         """The limits by the names of the objectives that they are put on."""

@@ -99,9 +99,12 @@ def test_twelve_objectives(problem: SearchProblem, latency: LatencyTable) -> Non
     assert 0 < hypervolume(values, many.reference_point(), many.ideal_point()) < 1
 
 
-def test_same_seed_same_population(problem: SearchProblem) -> None:
-    assert np.array_equal(run(problem, 1), run(problem, 1))
-    assert not np.array_equal(run(problem, 1), run(problem, 2))
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_same_seed_same_population(problem: SearchProblem, share: float) -> None:
+    least, most = (problem.costs.of(end)[0] for end in (problem.space.smallest(), problem.space.largest()))
+    limited = SearchProblem(problem.costs, limits=Limits(max_macs=round(least + share * (most - least))))
+    assert np.array_equal(run(limited, 1), run(limited, 1))
+    assert not np.array_equal(run(limited, 1), run(limited, 2))
 
 
 def test_more_to_start_from_than_the_population(problem: SearchProblem) -> None:
