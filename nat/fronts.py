@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nat.archive import Evaluation
-from nat.objectives import ERROR, Objective
+from nat.objectives import ERROR, Named
 from nat.pareto import hypervolume, non_dominated, spread_subset
 from nat.problem import SearchProblem
 
@@ -52,12 +52,12 @@ def limits_given(problem: SearchProblem) -> dict[str, float | None]:
     return {name: most for name, most in limits.items() if name in ("macs", "params") or most is not None}
 
 
-def columns_of(problem: SearchProblem) -> list[Objective]:
+def columns_of(problem: SearchProblem) -> list[Named]:
     """What rows have beyond the contract: further objectives, and what is limited."""
     return [o for o in (*problem.measured, *problem.known) if o.name not in CONTRACT]
 
 
-def row(evaluation: Evaluation, metrics: dict[str, Any] | None, columns: Sequence[Objective] = ()) -> dict[str, Any]:
+def row(evaluation: Evaluation, metrics: dict[str, Any] | None, columns: Sequence[Named] = ()) -> dict[str, Any]:
     """One subnet as front.json has it; `columns_of` the problem follow by name, as the search saw them.
 
     `val_top1` is what the search saw: the adapted supernet's weights with recalibrated batch norm.

@@ -166,8 +166,8 @@ def pick(
     from nat import picking
     from nat.supernet.sampling import Limits
 
-    amounts = [None if text is None else read_amount(text) for text in (max_macs, max_params, max_memory)]
-    limits = Limits(*amounts, max_latency_ms=max_latency_ms)
+    macs, params, memory = (None if text is None else read_amount(text) for text in (max_macs, max_params, max_memory))
+    limits = Limits(macs, params, memory, max_latency_ms)
     metrics = picking.pick(run, out, limits, min_top1, finetune=finetune, progress=ConsoleProgress())
     if json:
         print_json(metrics)

@@ -72,7 +72,8 @@ class NatSearcher:
         if not len(candidates):
             return []
         errors = predict(candidates)
-        candidates, errors = (rows[problem.accepts(errors)] for rows in (candidates, errors))
+        accepted = problem.accepts(errors)
+        candidates, errors = candidates[accepted], errors[accepted]
         predicted = problem.values(errors, candidates)
         front = known[non_dominated(problem.values_of(evaluations))]
         chosen = select_by_rank(predicted, problem.costs.macs(candidates), count, keep=problem.costs.macs(front))

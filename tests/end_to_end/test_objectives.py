@@ -33,7 +33,7 @@ def many(command: Command, transfer_words: Words, tmp_path_factory: pytest.TempP
     words = ["--objectives", objectives, "--max-memory", "1M", "--set", "algorithm=nsga2"]
     outcome = command(*transfer_words(folder / "run", *words))
     assert outcome.code == 0, outcome.err
-    assert "Kendall tau" in outcome.out and "peak memory" in outcome.out
+    assert "Kendall tau" in outcome.out
     return folder / "run"
 
 

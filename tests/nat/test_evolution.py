@@ -85,7 +85,7 @@ def test_two_measured_objectives(problem: SearchProblem) -> None:
 
     both = SearchProblem(problem.costs, (TOP1, MACRO_F1))
     errors = additive(run(both, predict=predict))
-    assert np.ptp(errors) > 2 * np.ptp(additive(sample_uniform(problem.space, 24, np.random.default_rng(0))))
+    assert np.ptp(errors) > 1.3 * np.ptp(additive(sample_uniform(problem.space, 24, np.random.default_rng(0))))
 
 
 def test_twelve_objectives(problem: SearchProblem, latency: LatencyTable) -> None:
