@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nat.datasets.decode import read_image
     from nat.datasets.loading import load_dataset
     from nat.errors import NatError
+    from nat.objectives import UserObjective
     from nat.options import TransferOptions
     from nat.pipeline import resume, transfer
     from nat.pretrained.catalogue import load_supernet
@@ -37,6 +38,7 @@ _HOMES = {
     "RandomSearcher": "nat.searchers",
     "Supernet": "nat.supernet.supernet",
     "TransferOptions": "nat.options",
+    "UserObjective": "nat.objectives",
     "load_bundle": "nat.bundle",
     "load_dataset": "nat.datasets.loading",
     "load_subnet": "nat.bundle",
@@ -57,6 +59,7 @@ __all__ = [
     "RandomSearcher",
     "Supernet",
     "TransferOptions",
+    "UserObjective",
     "load_bundle",
     "load_dataset",
     "load_subnet",

@@ -23,7 +23,7 @@ from nat.errors import CheckpointError, InputError, RunError
 from nat.files import read_json, write_json, write_text
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import costs_of, space_around
-from nat.supernet.evaluation import predict, top1_accuracy
+from nat.supernet.evaluation import macro_f1, predict, top1_accuracy
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.structure import structure_of, with_structure
 from nat.supernet.subnet import Subnet
@@ -202,7 +202,7 @@ def load_subnet(path: Path | str) -> Subnet:
 
 
 def measure(model: Subnet, preprocess: Preprocess, images: ImageSet, device: torch.device | str = "cpu") -> Metrics:
-    """Top-1, top-5 and mean cross-entropy on a split, each image going from its file through `preprocess` alone.
+    """Top-1, macro F1, top-5 and mean cross-entropy on a split; images go from their files through `preprocess` alone.
 
     Args:
         model: in evaluation mode.
@@ -215,6 +215,7 @@ def measure(model: Subnet, preprocess: Preprocess, images: ImageSet, device: tor
     return {
         "images": len(images),
         "top1": top1_accuracy(logits, images.labels),
+        "macro_f1": macro_f1(logits, images.labels),
         "top5": float((ranked == images.labels[:, None]).any(dim=1).double().mean()),
         "loss": float(F.cross_entropy(logits.double(), images.labels)),
     }

@@ -1,6 +1,6 @@
 """Judging architectures with a supernet's weights: extract, recalibrate batch norm, measure on validation images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.errors import TransferError
+from nat.objectives import TOP1, Measured
 from nat.pretrained.card import Card
 from nat.supernet.architecture import Architecture
 from nat.supernet.calibration import recalibrate
@@ -77,15 +78,25 @@ class SubnetEvaluator:
         folded(subnet)
         return self.error_of(subnet)
 
+    def errors(
+        self, supernet: Supernet, architecture: Architecture, objectives: Sequence[Measured] = (TOP1,)
+    ) -> dict[str, float]:
+        """Validation errors by name, each in [0, 1], of an architecture with the supernet's weights; top-1 always."""
+        logits = self._answers(self.calibrated(supernet, architecture))
+        return {o.name: o.error(logits, self.validation.labels) for o in (TOP1, *objectives)}
+
     def error_of(self, subnet: Subnet) -> float:
         """Validation error of a network as it is, in [0, 1]."""
+        return 1.0 - top1_accuracy(self._answers(subnet), self.validation.labels)
+
+    def _answers(self, subnet: Subnet) -> Tensor:
         preprocess = self.preprocessing(subnet.architecture.resolution)
         images = self.validation.stored(preprocess)
         batch_size = self.batch_size or suitable_batch(subnet.architecture.resolution, self.device)
         logits = predict(subnet, images, preprocess.normalise, batch_size)
         if not logits.isfinite().all():  # argmax would make a score of them
             raise TransferError("the network's answers are not finite")
-        return 1.0 - top1_accuracy(logits, self.validation.labels)
+        return logits
 
 
 def suitable_batch(resolution: int, device: torch.device) -> int:

@@ -1,4 +1,4 @@
-"""Evolution of architectures on predicted error and exact costs, by pymoo's NSGA-III.
+"""Evolution of architectures on predicted errors and exact costs, by pymoo's NSGA-III or NSGA-II.
 
 NSGA-III: Deb and Jain, IEEE Trans. Evol. Comput. 18(4), 2014; NAT uses it with a population of 100 over 100
 generations. The genes are categories, so the operators are the space's own: uniform crossover and redrawn genes, each
@@ -7,11 +7,12 @@ repaired to a legal architecture, where NAT's reimplementation rounds real-value
 
 from collections.abc import Callable
 from math import comb
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.core.crossover import Crossover
 from pymoo.core.mutation import Mutation
@@ -26,11 +27,12 @@ from nat.problem import SearchProblem
 from nat.supernet.sampling import crossover, mutate
 from nat.supernet.space import Encodings, MobileNetSpace
 
+Algorithm = Literal["nsga3", "nsga2"]
 Predict = Callable[[Encodings], NDArray[np.float64]]
 
 
 class _Predicted(Problem):  # type: ignore[misc]
-    """Predicted error and exact costs; by how much the limits are broken is the violation of the constraint."""
+    """Predicted errors and exact costs; by how much the limits are broken is the violation of the constraint."""
 
     def __init__(self, problem: SearchProblem, predict: Predict) -> None:
         self.search, self.predict = problem, predict
@@ -45,8 +47,9 @@ class _Predicted(Problem):  # type: ignore[misc]
         )
 
     def _evaluate(self, x: Encodings, out: dict[str, Any], *_: Any, **__: Any) -> None:
-        out["F"] = self.search.values(self.predict(x), x)
-        out["G"] = self.search.limits.excess(self.search.costs, x)[:, None]
+        errors = self.predict(x)
+        out["F"] = self.search.values(errors, x)
+        out["G"] = (self.search.limits.excess(self.search.costs, x) + self.search.shortfall(errors))[:, None]
 
 
 class _SpaceCrossover(Crossover):  # type: ignore[misc]
@@ -106,46 +109,64 @@ def evolve(
     generations: int,
     seed: int,
     mutation_probability: float = 0.1,
+    algorithm: Algorithm = "nsga3",
 ) -> Encodings:
     """The last population that keeps the limits, distinct, shape (n, genes); empty if none does.
 
     Args:
         problem: space, objectives and limits.
-        predict: predicted errors (n,) of encodings (n, genes).
+        predict: predicted errors of encodings (n, genes): (n,), or (n, measured) with several measured objectives.
         initial: encodings to start from, at least one; varied copies fill the population.
         population: size, which is also about the number of reference directions.
         generations: how many.
         seed: of everything random.
         mutation_probability: of each gene; NAT's is 0.1.
+        algorithm: NSGA-III, by reference directions, or NSGA-II, by crowding (Deb et al., 2002; MSuNAS has it).
     """
     space = problem.space
     if len(initial) < population:
         rng = np.random.default_rng([seed, 1])
         parents = initial[rng.integers(len(initial), size=population - len(initial))]
         initial = np.concatenate([initial, mutate(space, parents, rng, 2 * mutation_probability)])
-    algorithm = NSGA3(
-        ref_dirs=reference_directions(len(problem.objectives), population),
-        pop_size=population,
-        sampling=initial[:population],
-        selection=TournamentSelection(func_comp=_less_violation),
-        crossover=_SpaceCrossover(space),
-        mutation=_SpaceMutation(space, mutation_probability),
-        repair=_SpaceRepair(space),
-    )
-    result = minimize(_Predicted(problem, predict), algorithm, ("n_gen", generations), seed=seed, verbose=False)
+    settings: dict[str, Any] = {
+        "pop_size": population,
+        "sampling": initial[:population],
+        "crossover": _SpaceCrossover(space),
+        "mutation": _SpaceMutation(space, mutation_probability),
+        "repair": _SpaceRepair(space),
+    }
+    if algorithm == "nsga2":
+        chosen = NSGA2(**settings)
+    else:
+        directions = reference_directions(len(problem.objectives), population)
+        chosen = NSGA3(directions, selection=TournamentSelection(func_comp=_less_violation), **settings)
+    result = minimize(_Predicted(problem, predict), chosen, ("n_gen", generations), seed=seed, verbose=False)
     last = space.repair(result.pop.get("X").astype(np.int64))
-    return np.unique(last[problem.allows(last)], axis=0)
+    return np.unique(last[problem.allows(last) & problem.accepts(predict(last))], axis=0)
 
 
 def reference_directions(objectives: int, count: int) -> NDArray[np.float64]:
     """About `count` directions spread evenly over the simplex, shape (n, objectives), n at most `count`.
 
-    Two objectives: evenly spaced ones. More: those of Das and Dennis (1998) with the most partitions that fit.
+    Those of Das and Dennis (1998) with the most partitions that fit; for two objectives evenly spaced ones. Where all
+    of them lie on the simplex's border, as with many objectives, an inner layer half as wide follows if it fits (Deb
+    and Jain 2014, section V).
     """
-    partitions = 1
+    outer = max(1, _most_partitions(objectives, count))
+    directions = np.asarray(get_reference_directions("das-dennis", objectives, n_partitions=outer))
+    inner = _most_partitions(objectives, count - len(directions))
+    if outer >= objectives or not inner:
+        return directions
+    layer = np.asarray(get_reference_directions("das-dennis", objectives, n_partitions=min(inner, outer)))
+    return np.concatenate([directions, (layer + 1 / objectives) / 2])
+
+
+def _most_partitions(objectives: int, count: int) -> int:
+    """The most partitions of Das and Dennis with at most `count` directions; 0 if there are none."""
+    partitions = 0
     while _das_dennis_count(objectives, partitions + 1) <= count:
         partitions += 1
-    return np.asarray(get_reference_directions("das-dennis", objectives, n_partitions=partitions))
+    return partitions
 
 
 def _das_dennis_count(objectives: int, partitions: int) -> int:

@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 
 from nat.archive import Evaluation
+from nat.objectives import ERROR, Named
 from nat.pareto import hypervolume, non_dominated, spread_subset
-from nat.problem import ERROR, SearchProblem
+from nat.problem import SearchProblem
 
 SCHEMA = 1
+CONTRACT = ("macs", "params", "resolution", ERROR)  # objectives that rows have in any case
 
 
 def pareto_set(problem: SearchProblem, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The non-dominated evaluations, cheapest first."""
+    """The non-dominated evaluations among those that keep the problem's `max_error`, cheapest first."""
+    evaluations = problem.keeping(evaluations)
     if not evaluations:
         return []
     mask = non_dominated(problem.values_of(evaluations))
@@ -29,14 +32,10 @@ def thinned(front: Sequence[Evaluation], count: int) -> list[Evaluation]:
     return [front[i] for i in sorted(chosen)]
 
 
-def within(front: Sequence[Evaluation], max_macs: int | None, max_params: int | None) -> list[Evaluation]:
-    """Those of a front that keep the limits, most accurate first."""
-    kept = [
-        evaluation
-        for evaluation in front
-        if (max_macs is None or evaluation.objectives["macs"] <= max_macs)
-        and (max_params is None or evaluation.objectives["params"] <= max_params)
-    ]
+def within(problem: SearchProblem, front: Sequence[Evaluation]) -> list[Evaluation]:
+    """Those of a front that keep the problem's limits and `max_error`, most accurate first."""
+    allowed = problem.allows(problem.encodings_of(front))
+    kept = problem.keeping([evaluation for evaluation, keeps in zip(front, allowed, strict=True) if keeps])
     return sorted(kept, key=lambda evaluation: (evaluation.objectives[ERROR], evaluation.objectives["macs"]))
 
 
@@ -44,11 +43,22 @@ def front_hypervolume(problem: SearchProblem, evaluations: Sequence[Evaluation])
     """Share of the box from the origin to the problem's reference point that the evaluations dominate."""
     if not evaluations:
         return 0.0
-    return hypervolume(problem.values_of(evaluations), problem.reference_point())
+    return hypervolume(problem.values_of(evaluations), problem.reference_point(), problem.ideal_point())
 
 
-def row(evaluation: Evaluation, metrics: dict[str, Any] | None) -> dict[str, Any]:
-    """One subnet as front.json has it.
+def limits_given(problem: SearchProblem) -> dict[str, float | None]:
+    """The limits by the names of their objectives; those on multiply-adds and parameters also where there are none."""
+    limits = problem.limits.by_name()
+    return {name: most for name, most in limits.items() if name in ("macs", "params") or most is not None}
+
+
+def columns_of(problem: SearchProblem) -> list[Named]:
+    """What rows have beyond the contract: further objectives, and what is limited."""
+    return [o for o in (*problem.measured, *problem.known) if o.name not in CONTRACT]
+
+
+def row(evaluation: Evaluation, metrics: dict[str, Any] | None, columns: Sequence[Named] = ()) -> dict[str, Any]:
+    """One subnet as front.json has it; `columns_of` the problem follow by name, as the search saw them.
 
     `val_top1` is what the search saw: the adapted supernet's weights with recalibrated batch norm.
     `finetuned_val_top1` and `test_top1` are the fine-tuned net's.
@@ -63,11 +73,12 @@ def row(evaluation: Evaluation, metrics: dict[str, Any] | None) -> dict[str, Any
         "finetuned": metrics is not None,
         "finetuned_val_top1": metrics["val"]["top1"] if metrics else None,
         "test_top1": metrics["test"]["top1"] if metrics else None,
+        **{column.name: evaluation.objectives[column.name] for column in columns},
     }
 
 
-def control_row(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    """A control as front.json has it."""
+def control_row(name: str, metrics: dict[str, Any], known: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """A control as front.json has it; what is known of it beyond the contract follows by name."""
     return {
         "name": name,
         "id": metrics["id"],
@@ -76,11 +87,12 @@ def control_row(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
         "resolution": metrics["resolution"],
         "finetuned_val_top1": metrics["val"]["top1"],
         "test_top1": metrics["test"]["top1"],
+        **{name: value for name, value in (known or {}).items() if name not in CONTRACT},
     }
 
 
 def verdict(
-    front: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]], limits: Mapping[str, int | None]
+    front: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]], limits: Mapping[str, float | None]
 ) -> list[str]:
     """How the front compares with the controls, in a sentence each, and one for each control that breaks a limit."""
     over = [control["name"] for control in controls if any(_over(control[cost], limits[cost]) for cost in limits)]
@@ -90,7 +102,7 @@ def verdict(
     ]
 
 
-def _over(cost: int, limit: int | None) -> bool:
+def _over(cost: float, limit: float | None) -> bool:
     return limit is not None and cost > limit
 
 

@@ -31,6 +31,7 @@ class Effort(BaseModel):
     archive: int = Field(ge=2, description="most architectures that are evaluated again with a round's weights")
     population: int = Field(ge=4, description="of NSGA-III")
     generations: int = Field(ge=1, description="of NSGA-III, each round")
+    algorithm: Literal["nsga3", "nsga2"] = Field(default="nsga3", description="by reference directions, or by crowding")
     first_training: str = Field(description="training of the supernet before the first evaluation")
     round_training: str = Field(description="training of the supernet in each later round")
     batch: int = Field(ge=2, description="images a training step")
@@ -167,6 +168,10 @@ class TransferOptions(BaseModel):
     objectives: str = "top1,macs"
     max_macs: int | None = Field(default=None, gt=0)
     max_params: int | None = Field(default=None, gt=0)
+    max_memory: int | None = Field(default=None, gt=0)
+    max_latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    min_top1: float | None = Field(default=None, gt=0, lt=1)
+    latency: str | None = None
     resolutions: tuple[int, ...] | None = None
     effort: Literal["quick", "standard", "paper"] = "quick"
     overrides: Overrides = Field(default_factory=dict)
@@ -183,7 +188,7 @@ class TransferOptions(BaseModel):
             raise ValueError(f"expected a name or a path, got '{value}'")
         return value
 
-    @field_validator("max_macs", "max_params", mode="before")
+    @field_validator("max_macs", "max_params", "max_memory", mode="before")
     @classmethod
     def _read_limit(cls, value: object) -> object:
         return read_amount(value) if isinstance(value, str) else value
@@ -198,6 +203,11 @@ class TransferOptions(BaseModel):
     def _check_overrides(cls, value: Overrides, others: ValidationInfo) -> Overrides:
         _amounts(efforts()[others.data.get("effort", "quick")], value)  # with all other mistakes
         return value
+
+    @property
+    def asks_latency(self) -> bool:
+        """Whether an objective or a limit needs a latency table."""
+        return self.max_latency_ms is not None or "latency" in re.split(r"[ ,]+", self.objectives)
 
     def amounts(self, *, general: bool = False) -> Effort:
         """How much work each part does: the effort, with the overrides.

@@ -16,14 +16,28 @@ from nat.bundle import Bundle, load_bundle, measure, save_bundle
 from nat.datasets.device_stream import training_stream
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.stream import Batching, TrainStream
-from nat.errors import RunError, TransferError
+from nat.errors import BudgetError, RunError, TransferError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import write_json
 from nat.finetuning import FinetuneRecipe, train_subnet
-from nat.fronts import SCHEMA, control_row, front_hypervolume, pareto_set, row, thinned, verdict
+from nat.fronts import (
+    SCHEMA,
+    columns_of,
+    control_row,
+    front_hypervolume,
+    limits_given,
+    pareto_set,
+    row,
+    thinned,
+    verdict,
+)
+from nat.objectives import ERROR, read_objectives
 from nat.options import TransferOptions, steps_of
 from nat.plots import plot_front
 from nat.preparation import (
+    feasible,
+    latency_table,
+    limits_of,
     make_searcher,
     read_splits,
     suitable_threads,
@@ -34,7 +48,7 @@ from nat.preparation import (
 from nat.pretrained.card import Card
 from nat.pretrained.catalogue import load_supernet
 from nat.pretrained.store import save_supernet
-from nat.problem import SearchProblem, read_objectives
+from nat.problem import SearchProblem
 from nat.progress import Progress, Silence
 from nat.run_folder import RunFolder
 from nat.search import Plan, Search
@@ -42,7 +56,6 @@ from nat.searchers import check_searcher
 from nat.starting import adapted_to, has_general_features, start
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
-from nat.supernet.sampling import Limits
 from nat.supernet.subnet import Subnet
 from nat.supernet.training import Schedule, WeightTrainer
 
@@ -117,11 +130,17 @@ class Transfer:
         if skipped := self.splits.skipped:
             progress.say(f"skipped {len(skipped)} corrupt images, such as {skipped[0]}")
         space = transfer_space(self.card.space, options, self.splits)
-        limits = Limits(options.max_macs, options.max_params)
-        costs = CostTable(space, self.splits.num_classes)
-        limits.check(costs)
-        self.problem = SearchProblem(costs, objectives, limits)
         torch.set_num_threads(options.threads or suitable_threads(space))
+        limits, classes = limits_of(options), self.splits.num_classes
+        replace(limits, max_latency_ms=None).check(CostTable(space, classes))  # before latency is measured
+        self.latency = latency_table(options, space, classes, self.device, folder.latency, progress)
+        if self.latency is not None and not options.resolutions:
+            space = feasible(space, limits, classes, self.latency)
+        costs = CostTable(space, classes, self.latency)
+        limits.check(costs)
+        max_error = 1.0 if options.min_top1 is None else 1.0 - options.min_top1
+        self.problem = SearchProblem(costs, objectives, limits, max_error)
+        self.problem.reference_point()  # a user's objective that fails does so here
         supernet = adapted_to(supernet, space, self.splits.num_classes, options.seed).to(self.device)
         # here, so that a subnet made later from the saved weights is the same to the last digit
         self.supernet = supernet.to(memory_format=torch.channels_last)
@@ -140,8 +159,12 @@ class Transfer:
 
     def run(self) -> dict[str, Any]:
         """Searches, fine-tunes, measures, reports; takes up whatever is there already."""
+        if self.latency is not None and not self.folder.latency.is_file():
+            write_json(self.folder.latency, self.latency.to_json())  # first: what follows depends on it
         with Archive(self.folder.archive) as archive:
             evaluations, total = self._search(archive), len(archive)
+        if not self.problem.keeping(evaluations):
+            raise self._too_inaccurate(evaluations)
         front = thinned(pareto_set(self.problem, evaluations), self.amounts.front)
         tuned = {e.architecture: self._tuned(e.architecture, self.folder.subnets) for e in front}
         controls = {
@@ -152,6 +175,14 @@ class Transfer:
             )
         }
         return self._report(evaluations, total, front, tuned, controls)
+
+    def _too_inaccurate(self, evaluations: Sequence[Evaluation]) -> BudgetError:
+        found = sorted(1.0 - evaluation.objectives[ERROR] for evaluation in evaluations)
+        return BudgetError(
+            f"expected --min-top1 of at most {found[-1]:.4f}, which is what the search found at best with the adapted "
+            f"supernet's weights (the least is {found[0]:.4f}), got {self.options.min_top1}. Lower it in a new run, "
+            f"which may start from --supernet {self.folder.supernet}, or give a greater --effort."
+        )
 
     def _search(self, archive: Archive) -> list[Evaluation]:
         a = self.amounts
@@ -303,9 +334,13 @@ class Transfer:
         if not front:
             raise TransferError("no subnet could be evaluated with the final weights.")
         reference = self.problem.reference_point()
-        rows = [row(evaluation, tuned[evaluation.architecture].metrics) for evaluation in front]
-        limits = {"macs": self.options.max_macs, "params": self.options.max_params}
-        control_rows = [control_row(name, bundle.metrics) for name, bundle in controls.items()]
+        columns = columns_of(self.problem)
+        rows = [row(evaluation, tuned[evaluation.architecture].metrics, columns) for evaluation in front]
+        limits = limits_given(self.problem)
+        control_rows = [
+            control_row(name, bundle.metrics, self.problem.known_of(bundle.model.architecture))
+            for name, bundle in controls.items()
+        ]
         report = {
             "schema": SCHEMA,
             "dataset": self.splits.card.name,
@@ -316,13 +351,17 @@ class Transfer:
             "evaluations": total,
             "seconds": round(self.folder.seconds_logged(), 1),
             "hypervolume": front_hypervolume(self.problem, evaluations),
-            "reference_point": dict(zip(self.problem.objectives, reference.tolist(), strict=True)),
+            "reference_point": dict(zip(self.problem.names, reference.tolist(), strict=True)),
+            "objectives": list(self.problem.names),
+            "columns": [{"name": o.name, "title": o.title, "unit": o.unit} for o in columns],
             "limits": limits,
+            "min_top1": self.options.min_top1,
+            "latency": None if self.latency is None else {**self.latency.machine, **self.latency.error},
             "front": rows,
             "controls": control_rows,
             "verdict": verdict(rows, control_rows, limits),
         }
-        searched = [(e.objectives["macs"], 1.0 - e.objectives["top1_error"]) for e in evaluations]
+        searched = [(e.objectives["macs"], 1.0 - e.objectives[ERROR]) for e in evaluations]
         plot_front(report, searched, self.folder.picture)
         write_json(self.folder.front, report)  # last: it says that the run is finished
         return report

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,16 @@ from nat.datasets.cards import list_datasets
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
 from nat.errors import BudgetError, InputError
+from nat.files import read_json
 from nat.options import Effort, TransferOptions
 from nat.pretrained.catalogue import list_checkpoints
 from nat.progress import Progress, Task
 from nat.searchers import NatSearcher, RandomSearcher, Searcher, check_searcher
 from nat.supernet.costs import CostTable
+from nat.supernet.latency import LatencyTable
 from nat.supernet.sampling import Limits
 from nat.supernet.space import MobileNetSpace
+from nat.supernet.timing import measure_table
 
 MACHINE_THREADS = torch.get_num_threads()  # taken before any run of this process sets its own number
 SHARED_RESOLUTION = 64  # below it, a second thread gains under 10 % and loses much when the machine is busy
@@ -30,6 +34,8 @@ def with_absolute_paths(options: TransferOptions) -> TransferOptions:
         "data": _absolute(options.data, datasets),
         "supernet": _absolute(options.supernet, supernets),
         "data_root": _absolute(options.data_root, set()) if options.data_root else None,
+        "latency": _absolute(options.latency, set()) if options.latency else None,
+        "objectives": ",".join(map(_absolute_objective, options.objectives.split(","))),
     }
     return options.model_copy(update=changes)
 
@@ -42,6 +48,12 @@ def _absolute(text: str, names: set[str]) -> str:
     except (OSError, RuntimeError) as error:  # a name too long, a folder that is closed; the home of nobody
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"cannot use '{text}': {reason}. Give a name of the catalogue or another path.") from error
+
+
+def _absolute_objective(word: str) -> str:
+    """The absolute path of a file that an objective comes from; any other word as it is."""
+    place, colon, name = word.strip().rpartition(":")
+    return f"{_absolute(place, set())}:{name}" if colon and place.endswith(".py") else word
 
 
 def read_splits(options: TransferOptions, progress: Progress) -> Splits:
@@ -74,7 +86,7 @@ def transfer_space(space: MobileNetSpace, options: TransferOptions, splits: Spli
     """The supernet's space with the input sizes that suit the images and the budget.
 
     The sizes are `input_sizes` of the median of the images' shorter sides. Those at which even the smallest subnet
-    breaks a limit are left out, but for the least one.
+    breaks a limit are left out, but for the least one; latency, which must be measured, is not looked at here.
 
     Raises:
         InputError: the sizes asked for are too small.
@@ -85,8 +97,20 @@ def transfer_space(space: MobileNetSpace, options: TransferOptions, splits: Spli
         return space.with_resolutions(options.resolutions)
     native = float(np.median([min(image.shape[-2:]) for image in splits.train.images]))
     sizes = input_sizes(min(native, 2 * space.resolutions[-1]))
-    limits = Limits(options.max_macs, options.max_params)
-    return space.with_resolutions([r for r in sizes if _feasible(space, r, limits, splits.num_classes)] or sizes[:1])
+    return feasible(space.with_resolutions(sizes), replace(limits_of(options), max_latency_ms=None), splits.num_classes)
+
+
+def limits_of(options: TransferOptions) -> Limits:
+    """The limits on what is known of an architecture."""
+    return Limits(options.max_macs, options.max_params, options.max_memory, options.max_latency_ms)
+
+
+def feasible(
+    space: MobileNetSpace, limits: Limits, num_classes: int, latency: LatencyTable | None = None
+) -> MobileNetSpace:
+    """The space without the input sizes at which each subnet breaks a limit, but with the least one in any case."""
+    sizes = [r for r in space.resolutions if _feasible(space.with_resolutions([r]), limits, num_classes, latency)]
+    return space.with_resolutions(sizes or space.resolutions[:1])
 
 
 def input_sizes(pixels: float) -> list[int]:
@@ -99,9 +123,9 @@ def input_sizes(pixels: float) -> list[int]:
     return sorted({round((low + third * (high - low) / 3) / 8) * 8 for third in range(4)})
 
 
-def _feasible(space: MobileNetSpace, resolution: int, limits: Limits, num_classes: int) -> bool:
+def _feasible(space: MobileNetSpace, limits: Limits, num_classes: int, latency: LatencyTable | None) -> bool:
     try:
-        limits.check(CostTable(space.with_resolutions([resolution]), num_classes))
+        limits.check(CostTable(space, num_classes, latency))
     except BudgetError:
         return False
     return True
@@ -117,7 +141,50 @@ def make_searcher(name: str, amounts: Effort) -> Searcher:
     check_searcher(name)
     if name == "random":
         return RandomSearcher()
-    return NatSearcher(population=amounts.population, generations=amounts.generations)
+    return NatSearcher(population=amounts.population, generations=amounts.generations, algorithm=amounts.algorithm)
+
+
+def latency_table(
+    options: TransferOptions,
+    space: MobileNetSpace,
+    num_classes: int,
+    device: torch.device,
+    kept: Path,
+    progress: Progress,
+) -> LatencyTable | None:
+    """The table that the run keeps, the one that the options name, or a new one; None if none is asked for.
+
+    Args:
+        options: what is asked.
+        space: whose parts are measured.
+        num_classes: outputs of the classifier.
+        device: where networks run.
+        kept: file of the run's table, if there is one already.
+        progress: shows how far it is.
+
+    Raises:
+        InputError: the file that the options name is no table.
+    """
+    if kept.is_file():
+        return read_latency_table(kept)
+    if options.latency is not None:
+        return read_latency_table(Path(options.latency))
+    if not options.asks_latency:
+        return None
+    with counted(progress, "measuring latency") as report:
+        return measure_table(space, num_classes, device, report)
+
+
+def read_latency_table(path: Path) -> LatencyTable:
+    """A table that `nat latency --out` wrote.
+
+    Raises:
+        InputError: the file cannot be read, or is none.
+    """
+    try:
+        return LatencyTable.from_json(read_json(path.expanduser()))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read a latency table from '{path}': {error}") from error
 
 
 def torch_device(name: str) -> torch.device:

@@ -1,5 +1,6 @@
 """What a search is asked: the space, what is minimised, and the limits that every subnet must keep."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -7,33 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nat.archive import Evaluation
-from nat.errors import InputError, unknown_name
+from nat.objectives import ERROR, LATENCY, MACS, MEMORY, PARAMS, TOP1, Known, Measured, Objective
+from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
 from nat.supernet.space import Encodings, MobileNetSpace
 
 Objectives = NDArray[np.float64]
-
-ERROR = "top1_error"
-SPELLINGS = {"top1": ERROR, "macs": "macs", "params": "params"}
-
-
-def read_objectives(text: str) -> tuple[str, ...]:
-    """Names of objectives from a comma-separated list such as "top1,macs"; the error comes first, then costs.
-
-    Raises:
-        InputError: a name is unknown or repeated, or the error or a cost is lacking.
-    """
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    for word in words:
-        if word not in SPELLINGS:
-            raise unknown_name("objective", word, SPELLINGS)
-    names = [SPELLINGS[word] for word in words]
-    if len(set(names)) != len(names) or ERROR not in names or len(names) < 2:
-        raise InputError(
-            f"expected --objectives to name top1 and at least one of macs, params, once each, got '{text}'."
-        )
-    return (ERROR, *(name for name in names if name != ERROR))
+ALWAYS: tuple[Known, ...] = (MACS, PARAMS)  # known of every evaluation, whatever is minimised
 
 
 @dataclass(frozen=True)
@@ -42,27 +24,78 @@ class SearchProblem:
 
     Attributes:
         costs: exact costs of the space, for the data set's classes.
-        objectives: `top1_error`, which must be measured, then exact costs.
-        limits: constraints, checked before anything is evaluated.
+        objectives: those that must be measured, then those that are known.
+        limits: constraints on what is known, checked before anything is evaluated.
+        max_error: the greatest top-1 error that a reported subnet may have, as the search measures it.
     """
 
     costs: CostTable
-    objectives: tuple[str, ...] = (ERROR, "macs")
+    objectives: tuple[Objective, ...] = (TOP1, MACS)
     limits: Limits = field(default_factory=Limits)
+    max_error: float = 1.0
 
     @property
     def space(self) -> MobileNetSpace:
         """The architectures to choose from."""
         return self.costs.space
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the objectives."""
+        return tuple(objective.name for objective in self.objectives)
+
+    @property
+    def measured(self) -> tuple[Measured, ...]:
+        """The objectives that need a network; each has a surrogate of its own."""
+        return tuple(objective for objective in self.objectives if isinstance(objective, Measured))
+
+    @property
+    def known(self) -> tuple[Known, ...]:
+        """What is known of an architecture: the other objectives, what is limited, multiply-adds and parameters."""
+        own = (objective for objective in self.objectives if isinstance(objective, Known))
+        limited = (known for known in (MEMORY, LATENCY) if self.limits.by_name()[known.name] is not None)
+        return tuple({known.name: known for known in (*ALWAYS, *own, *limited)}.values())
+
     def allows(self, encodings: Encodings) -> NDArray[np.bool_]:
         """Which of the encodings (n, genes) keep the limits, shape (n,)."""
         return self.limits.allow(self.costs, encodings)
 
-    def values(self, errors: NDArray[np.float64], encodings: Encodings) -> Objectives:
-        """Objective values, shape (n, m): the given errors beside the exact costs of the encodings (n, genes)."""
-        columns = {ERROR: errors, "macs": self.costs.macs(encodings), "params": self.costs.params(encodings)}
-        return np.stack([np.asarray(columns[name], dtype=float) for name in self.objectives], axis=1)
+    def accepts(self, measured: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which rows of measured or predicted errors (n,) or (n, measured) keep `max_error`, shape (n,)."""
+        return np.less_equal(self.shortfall(measured), 0)
+
+    def shortfall(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
+        """By how much measured or predicted errors, as in `accepts`, are above `max_error`; 0 where they are not.
+
+        Also 0 where top-1 is not among the objectives, and so nothing predicts it.
+        """
+        names = [objective.name for objective in self.measured]
+        if self.max_error >= 1.0 or ERROR not in names:
+            return np.zeros(len(measured))
+        errors: NDArray[np.float64] = measured.reshape(len(measured), len(names))[:, names.index(ERROR)]
+        return np.maximum(errors - self.max_error, 0.0)
+
+    def keeping(self, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+        """The evaluations that keep `max_error`."""
+        return [evaluation for evaluation in evaluations if evaluation.objectives[ERROR] <= self.max_error]
+
+    def values(self, measured: NDArray[np.float64], encodings: Encodings) -> Objectives:
+        """Objective values, shape (n, m), in the order of the objectives.
+
+        Args:
+            measured: given or predicted errors of the measured objectives, (n,) for one, else (n, measured).
+            encodings: the architectures (n, genes), for what is known.
+        """
+        errors = iter(measured.reshape(len(encodings), len(self.measured)).T)
+        columns = (
+            next(errors) if isinstance(o, Measured) else o.values(self.costs, encodings) for o in self.objectives
+        )
+        return np.stack(list(columns), axis=1)
+
+    def known_of(self, architecture: Architecture) -> dict[str, float]:
+        """Everything known of an architecture, by name."""
+        encodings = self.space.encode([architecture])
+        return {known.name: float(known.values(self.costs, encodings)[0]) for known in self.known}
 
     def encodings_of(self, evaluations: Sequence[Evaluation]) -> Encodings:
         """Encodings of evaluated architectures, shape (n, genes)."""
@@ -70,15 +103,28 @@ class SearchProblem:
 
     def values_of(self, evaluations: Sequence[Evaluation]) -> Objectives:
         """Measured objective values, shape (n, m)."""
-        rows = [[evaluation.objectives[name] for name in self.objectives] for evaluation in evaluations]
+        rows = [[evaluation.objectives[name] for name in self.names] for evaluation in evaluations]
         return np.array(rows, dtype=float).reshape(-1, len(self.objectives))
+
+    def errors_of(self, evaluations: Sequence[Evaluation]) -> Objectives:
+        """Values of the measured objectives alone, shape (n, measured)."""
+        rows = [[evaluation.objectives[o.name] for o in self.measured] for evaluation in evaluations]
+        return np.array(rows, dtype=float).reshape(-1, len(self.measured))
 
     def reference_point(self) -> Objectives:
         """The worst corner for hypervolumes, shape (m,): error 1, and the greatest cost that the limits allow."""
-        macs, params = self.costs.of(self.space.largest())
-        worst = {
-            ERROR: 1.0,
-            "macs": min(macs, self.limits.max_macs or macs),
-            "params": min(params, self.limits.max_params or params),
-        }
-        return np.array([float(worst[name]) for name in self.objectives])
+        return self._box[1]
+
+    def ideal_point(self) -> Objectives:
+        """The best corner for hypervolumes, shape (m,): zeros, but where a user's objective has another."""
+        return self._box[0]
+
+    @property
+    def _box(self) -> tuple[Objectives, Objectives]:
+        limited = self.limits.by_name()
+        corners = []
+        for objective in self.objectives:
+            most = limited.get(objective.name) or math.inf
+            corners.append((0.0, 1.0) if isinstance(objective, Measured) else objective.box(self.costs, most))
+        best_corner, worst_corner = np.array(corners).T
+        return best_corner, worst_corner

@@ -56,6 +56,7 @@ class RunFolder:
         self.events = self.path / "events.jsonl"
         self.training = self.path / "training.pt"
         self.supernet = self.path / "supernet.safetensors"
+        self.latency = self.path / "latency.json"
         self.front = self.path / "front.json"
         self.picture = self.path / "front.png"
         self.subnets = self.path / "subnets"

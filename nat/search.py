@@ -9,7 +9,7 @@ earlier rounds: so a search that was killed does, when resumed, what it would ha
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ from nat.archive import Archive, Evaluation
 from nat.datasets.stream import TrainStream
 from nat.errors import NatError, TransferError
 from nat.evaluation import SubnetEvaluator
+from nat.objectives import ERROR
 from nat.pareto import select_by_rank
 from nat.pretrained.store import write_state
-from nat.problem import ERROR, SearchProblem
+from nat.problem import SearchProblem
 from nat.progress import Progress, Silence
 from nat.searchers.base import Searcher
 from nat.supernet.architecture import Architecture
@@ -169,13 +170,12 @@ class Search:
     def _measure(self, architecture: Architecture, round: int) -> Evaluation:
         """Evaluates one architecture; whatever goes wrong with it is recorded, and the search goes on."""
         started = time.perf_counter()
-        macs, params = self.problem.costs.of(architecture)
-        objectives, error = {}, None
+        objectives, error = dict[str, float](), None
         try:
-            top1_error = self.evaluator.top1_error(self.supernet, architecture)
-            if not math.isfinite(top1_error):
+            errors = self.evaluator.errors(self.supernet, architecture, self.problem.measured)
+            if not all(map(math.isfinite, errors.values())):
                 raise TransferError("the error is not a finite number")
-            objectives = {ERROR: top1_error, "macs": float(macs), "params": float(params)}
+            objectives = errors | self.problem.known_of(architecture)
         except (NatError, RuntimeError, ValueError, MemoryError) as problem:
             error = f"{type(problem).__name__}: {problem}"[:500]
         return Evaluation(
@@ -228,6 +228,14 @@ class _Steps:
 
 
 def best(problem: SearchProblem, evaluations: Sequence[Evaluation], count: int) -> list[Evaluation]:
-    """The first `count` by rank of non-domination; of the rank that does not fit whole, a spread over the costs."""
+    """The first `count` by rank of non-domination; of the rank that does not fit whole, a spread over the costs.
+
+    Those that keep the problem's `max_error` come before all others.
+    """
+    keeping = problem.keeping(evaluations)
+    if 0 < len(keeping) < len(evaluations):
+        rest = [evaluation for evaluation in evaluations if evaluation.objectives[ERROR] > problem.max_error]
+        free, first = replace(problem, max_error=1.0), best(problem, keeping, count)
+        return [*first, *best(free, rest, count - len(first))]
     costs = [evaluation.objectives["macs"] for evaluation in evaluations]
     return [evaluations[i] for i in select_by_rank(problem.values_of(evaluations), costs, count)]

@@ -1,4 +1,4 @@
-"""Multiply-adds and parameters of architectures, as arithmetic on tables.
+"""Multiply-adds, parameters, peak memory and latency of architectures, as arithmetic on tables.
 
 One multiply-add counts as one; convolutions and linear layers count, nothing else (batch norm is folded, biases,
 activations, means and the products of squeeze-and-excite are free); batch size 1. This is what the NAT and OFA papers
@@ -12,11 +12,15 @@ biases.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nat.errors import InputError
 from nat.supernet.architecture import Architecture
+from nat.supernet.latency import LatencyTable, SpaceLatency
+from nat.supernet.memory import MemoryTable, halved
 from nat.supernet.space import Encodings, MobileNetSpace, Slot, squeeze_channels
 from nat.supernet.structure import Structure, find_structure
 
@@ -29,11 +33,13 @@ class CostTable:
     Args:
         space: the space of the encodings.
         num_classes: outputs of the classifier.
+        latency: measured milliseconds of all parts of the space, if latency is to be asked for.
     """
 
-    def __init__(self, space: MobileNetSpace, num_classes: int) -> None:
+    def __init__(self, space: MobileNetSpace, num_classes: int, latency: LatencyTable | None = None) -> None:
         self.space = space
         self.num_classes = num_classes
+        self._latency = None if latency is None else SpaceLatency(space, latency)
         codes = 1 + int(space.upper[1:].max())
         self._slot_macs = np.zeros((len(space.resolutions), len(space.slots), codes), dtype=np.int64)
         self._slot_params = np.zeros((len(space.slots), codes), dtype=np.int64)
@@ -46,13 +52,13 @@ class CostTable:
         self._fixed_params = head_and_stem_params(space, num_classes)
 
     def _fill_macs(self, row: int, resolution: int) -> None:
-        space, size = self.space, _halved(resolution)
+        space, size = self.space, halved(resolution)
         stem, channels = space.channels(space.structure.stem), space.channels(space.structure.fixed)
         fixed = (27 * stem + 9 * stem + stem * channels) * size**2
         for s, slot in enumerate(space.slots):
             for (kernel, expand), code in space.choices[s].items():
                 self._slot_macs[row, s, code] = block_macs(slot, kernel, expand, size)
-            size = _halved(size) if slot.stride == 2 else size
+            size = halved(size) if slot.stride == 2 else size
         self._fixed_macs[row] = (
             fixed + head_macs(space, size) + space.channels(space.structure.head.mix) * (self.num_classes)
         )
@@ -69,6 +75,37 @@ class CostTable:
         params: Counts = self._fixed_params + self._slot_params[slots, encodings[:, 1:]].sum(axis=1)
         return params
 
+    def memory(self, encodings: Encodings) -> Counts:
+        """Peak activation memory in bytes of canonical encodings (n, 1 + slots), shape (n,)."""
+        return self._memory.peak_bytes(encodings)
+
+    @cached_property
+    def _memory(self) -> MemoryTable:
+        return MemoryTable(self.space, self.num_classes)
+
+    @property
+    def latency(self) -> SpaceLatency:
+        """Latency by the table that was given.
+
+        Raises:
+            InputError: none was given.
+        """
+        if self._latency is None:
+            raise InputError("expected a latency table: make one with 'nat latency SUPERNET --out FILE'.")
+        return self._latency
+
+    def latency_ms(self, encodings: Encodings) -> NDArray[np.float64]:
+        """Milliseconds for one image of canonical encodings (n, 1 + slots), by the latency table, shape (n,)."""
+        return self.latency.ms(encodings)
+
+    def ends(self) -> Encodings:
+        """Architectures that have the least and the greatest of every cost: the smallest, the largest, and more.
+
+        All but latency grow with every choice; with a latency table the fastest and the slowest follow.
+        """
+        ends = self.space.encode([self.space.smallest(), self.space.largest()])
+        return ends if self._latency is None else np.concatenate([ends, self._latency.extremes()])
+
     def of(self, architecture: Architecture) -> tuple[int, int]:
         """Multiply-adds and parameters of one architecture of the space."""
         encodings = self.space.encode([architecture])
@@ -78,7 +115,7 @@ class CostTable:
 def block_macs(slot: Slot, kernel: int, expand: float, size: int) -> int:
     """Multiply-adds of one inverted residual block on an input of size x size."""
     mid = slot.mid_channels(expand)
-    out = _halved(size) if slot.stride == 2 else size
+    out = halved(size) if slot.stride == 2 else size
     excite = 2 * mid * squeeze_channels(mid) if slot.squeeze_excite else 0
     return slot.in_channels * mid * size**2 + (mid * kernel**2 + mid * slot.out_channels) * out**2 + excite
 
@@ -112,10 +149,6 @@ def head_and_stem_params(space: MobileNetSpace, num_classes: int) -> int:
         return before + (last + 2) * mix + classifier
     final = space.channels(head.expand)
     return before + (last + 2) * final + (final + head.bias) * mix + classifier
-
-
-def _halved(size: int) -> int:
-    return (size + 1) // 2
 
 
 def costs_of(architecture: Architecture, num_classes: int, structure: Structure | None = None) -> tuple[int, int]:

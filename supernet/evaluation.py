@@ -50,3 +50,15 @@ def predict(network: nn.Module, images: Tensor, normalise: Callable[[Tensor], Te
 def top1_accuracy(logits: Tensor, labels: Tensor) -> float:
     """Fraction of rows of `logits` (n, classes) whose greatest entry is at `labels` (n,)."""
     return float((logits.argmax(dim=1) == labels).double().mean())
+
+
+def macro_f1(logits: Tensor, labels: Tensor) -> float:
+    """Mean over the classes of the F1 of `logits` (n, classes) against `labels` (n,), in [0, 1].
+
+    Classes that are neither there nor answered do not count.
+    """
+    classes, answers = logits.shape[1], logits.argmax(dim=1)
+    right = torch.bincount(labels[answers == labels], minlength=classes).double()
+    either = (torch.bincount(labels, minlength=classes) + torch.bincount(answers, minlength=classes)).double()
+    there = either > 0
+    return float((2 * right[there] / either[there]).mean())

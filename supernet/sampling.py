@@ -3,9 +3,10 @@
 Everything here works on encodings (n, 1 + slots) and draws from a generator that is passed in.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -25,6 +26,8 @@ class Limits:
 
     max_macs: int | None = None
     max_params: int | None = None
+    max_memory: int | None = None
+    max_latency_ms: float | None = None
 
     def allow(self, costs: CostTable, encodings: Encodings) -> NDArray[np.bool_]:
         """Which of the encodings (n, genes) keep the limits, shape (n,)."""
@@ -33,30 +36,60 @@ class Limits:
     def excess(self, costs: CostTable, encodings: Encodings) -> NDArray[np.float64]:
         """By what share of the limits the encodings (n, genes) exceed them, in all; shape (n,), 0 where they do not."""
         total = np.zeros(len(encodings))
-        if self.max_macs is not None:
-            total += np.maximum(costs.macs(encodings) / self.max_macs - 1, 0)
-        if self.max_params is not None:
-            total += np.maximum(costs.params(encodings) / self.max_params - 1, 0)
+        for _, most, values in self._given(costs):
+            total += np.maximum(values(encodings) / most - 1, 0)
         return total
 
-    def check(self, costs: CostTable) -> None:
-        """Raises `BudgetError`, naming the least possible, if no architecture keeps the limits.
+    def by_name(self) -> dict[str, float | None]:
+        """The limits by the names of the objectives that they are put on."""
+        return {
+            "macs": self.max_macs,
+            "params": self.max_params,
+            "memory_bytes": self.max_memory,
+            "latency_ms": self.max_latency_ms,
+        }
 
-        The smallest architecture has the least of both costs, as both grow with every choice.
+    def _given(self, costs: CostTable) -> list[tuple[str, float, Callable[[Encodings], NDArray[Any]]]]:
+        """Option, limit, and what it is put on, of each limit there is."""
+        every: list[tuple[str, float | None, str]] = [
+            ("--max-macs", self.max_macs, "macs"),
+            ("--max-params", self.max_params, "params"),
+            ("--max-memory", self.max_memory, "memory"),
+            ("--max-latency-ms", self.max_latency_ms, "latency_ms"),
+        ]
+        return [(option, most, getattr(costs, name)) for option, most, name in every if most is not None]
+
+    def check(self, costs: CostTable) -> None:
+        """Raises `BudgetError`, naming the least and the greatest possible, if no architecture keeps the limits.
+
+        Each limit is looked at on its own, exactly; all that cannot be kept are named at once.
         """
-        macs, params = costs.of(costs.space.smallest())
-        if self.max_macs is not None and self.max_macs < macs:
-            most = costs.of(costs.space.largest())[0]
-            raise BudgetError(
-                f"expected --max-macs of at least {macs:,} (the smallest subnet; the largest has {most:,}), got "
-                f"{self.max_macs:,}. Raise the budget or allow smaller resolutions."
-            )
-        if self.max_params is not None and self.max_params < params:
-            most = costs.of(costs.space.largest())[1]
-            raise BudgetError(
-                f"expected --max-params of at least {params:,} (the smallest subnet; the largest has {most:,}), got "
-                f"{self.max_params:,}. Raise the budget."
-            )
+        ends = costs.ends()
+        broken = []
+        for option, most, values in self._given(costs):
+            found = values(ends)
+            if most < found.min():
+                least = _up(found.min())
+                broken.append(f"{option} of at least {least} (the greatest is {_up(found.max())}), got {_up(most)}")
+        if broken:
+            raise BudgetError(f"expected {'; '.join(broken)}. Raise the budget or allow smaller resolutions.")
+
+    def refusal(self, costs: CostTable) -> BudgetError:
+        """The error for limits of which each can be kept, but no architecture was found that keeps all."""
+        ranges = ", ".join(self.ranges(costs, costs.ends()))
+        return BudgetError(f"found no subnet that keeps all limits at once; asked for, and possible: {ranges}.")
+
+    def ranges(self, costs: CostTable, encodings: Encodings) -> list[str]:
+        """Each limit with the least and the greatest that the encodings (n, genes) have of it, for messages."""
+        given = [(option, most, values(encodings)) for option, most, values in self._given(costs)]
+        return [f"{option} {_up(most)} ({_up(found.min())} to {_up(found.max())})" for option, most, found in given]
+
+
+def _up(value: float) -> str:
+    """A number for messages; of one that is not whole, a few digits, rounded up so that it can be kept."""
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{math.ceil(1000 * value) / 1000:,.3f}"
 
 
 def ladder(space: MobileNetSpace, count: int) -> list[Architecture]:
@@ -98,9 +131,9 @@ def sample_uniform(space: MobileNetSpace, count: int, rng: Generator) -> Encodin
 def sample_stratified(costs: CostTable, count: int, rng: Generator, limits: Limits | None = None) -> Encodings:
     """Distinct architectures whose multiply-adds are spread evenly, on a log scale, over all that the limits allow.
 
-    Uniform sampling crowds the middle of the costs. The first row is the smallest architecture, the last one the
-    largest or, if that breaks the limits, the most costly one found. Fewer than `count` come back only if the space
-    has no more.
+    Uniform sampling crowds the middle of the costs. The first row is the smallest architecture (unless that breaks a
+    limit on latency), the last one the largest or, if that breaks the limits, the most costly one found. Fewer than
+    `count` come back only if the space has no more.
 
     Raises:
         BudgetError: no architecture keeps the limits.
@@ -108,16 +141,19 @@ def sample_stratified(costs: CostTable, count: int, rng: Generator, limits: Limi
     limits = limits or Limits()
     limits.check(costs)
     space = costs.space
-    ends = space.encode([space.smallest(), space.largest()])
-    pool = ends
+    pool = costs.ends()
     for _ in range(20):
         drawn = np.concatenate([sample_uniform(space, 8 * count, rng), _between_ends(space, 24 * count, rng)])
         pool = np.unique(np.concatenate([pool, drawn]), axis=0)
         pool = pool[limits.allow(costs, pool)]
+        if not len(pool):
+            continue
         near = mutate(space, pool[rng.integers(len(pool), size=4 * count)], rng, 0.1)
         pool = np.unique(np.concatenate([pool, near[limits.allow(costs, near)]]), axis=0)
         if len(pool) >= 4 * count:
             break
+    if not len(pool):
+        raise limits.refusal(costs)
     return _spread(pool, np.log(costs.macs(pool)), count)
 
 

@@ -18,6 +18,7 @@ ROWS = [
     {"nat.pretrained"},
     {
         "nat.archive",
+        "nat.objectives",
         "nat.options",
         "nat.pareto",
         "nat.problem",

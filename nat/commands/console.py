@@ -127,6 +127,28 @@ def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f} %"
 
 
+def with_unit(value: float | None, unit: str) -> str:
+    """A number of a column of front.json; of errors, whose unit is "%", the accuracy."""
+    if value is None:
+        return ""
+    if unit == "%":
+        return percent(1.0 - value)
+    number = f"{value / 1e6:.3f}" if unit in ("M", "MB") else f"{value:.4g}"
+    return f"{number} {unit}".rstrip()
+
+
+def latency_in_words(facts: Mapping[str, Any]) -> str:
+    """How far a latency table is from whole networks, in a sentence or two."""
+    said = f"latency: {facts['device']}, threads {facts['threads']}" if "device" in facts else "latency: a table given"
+    if "mape" not in facts:
+        return f"{said}; the table says nothing of its own error."
+    return (
+        f"{said}; sums of the table are {percent(facts['mape'])} off {facts['subnets']:.0f} whole subnets, in the mean "
+        f"(Kendall tau {facts['kendall_tau']:.2f}). Two measurements of the same subnets differ by "
+        f"{percent(facts['noise_mape'])} (tau {facts['noise_kendall_tau']:.2f})."
+    )
+
+
 def facts_as_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A row of a table for each fact."""
     return [(key, _text(value)) for key, value in facts.items()]

@@ -5,7 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from nat.commands.console import ConsoleProgress, millions, percent, print_json, print_table
+from nat.commands.console import (
+    ConsoleProgress,
+    latency_in_words,
+    millions,
+    percent,
+    print_json,
+    print_table,
+    with_unit,
+)
 from nat.errors import InputError, RunError
 from nat.options import TransferOptions, checked, read_amount, read_config, read_sizes
 
@@ -26,9 +34,24 @@ def transfer(
         str | None, typer.Option(help="The timm model whose weights the file of --supernet holds, to grow one.")
     ] = None,
     searcher: Annotated[str | None, typer.Option(help="See `nat searchers`.")] = None,
-    objectives: Annotated[str | None, typer.Option(help="What is traded: top1, macs, params.")] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            help="What is traded, 2 to 12: top1, macro_f1, macs, params, resolution, memory, latency, module:function."
+        ),
+    ] = None,
     max_macs: Annotated[str | None, typer.Option(help="Most multiply-adds of a subnet: 30M.")] = None,
     max_params: Annotated[str | None, typer.Option(help="Most parameters of a subnet: 2M.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Most bytes of activations at once: 500k, 2M.")] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Most milliseconds for one image, on this machine.")
+    ] = None,
+    min_top1: Annotated[
+        float | None, typer.Option(help="Least top-1 accuracy on validation images in the search: 0.9.")
+    ] = None,
+    latency: Annotated[
+        str | None, typer.Option(help="A latency table (`nat latency`) instead of measuring this machine.")
+    ] = None,
     resolutions: Annotated[str | None, typer.Option(help="Input sizes to choose from: 64,96,128.")] = None,
     effort: Annotated[str | None, typer.Option(help="quick, standard or paper: sets everything else.")] = None,
     set_: Annotated[
@@ -62,6 +85,10 @@ def transfer(
         "objectives": objectives,
         "max_macs": max_macs,
         "max_params": max_params,
+        "max_memory": max_memory,
+        "max_latency_ms": max_latency_ms,
+        "min_top1": min_top1,
+        "latency": latency,
         "resolutions": resolutions,
         "effort": effort,
         "overrides": _overrides(set_) if set_ else None,
@@ -117,6 +144,13 @@ def pick(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the subnet; must not exist.")],
     max_macs: Annotated[str | None, typer.Option(help="Most multiply-adds: 20M.")] = None,
     max_params: Annotated[str | None, typer.Option(help="Most parameters: 1M.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Most bytes of activations at once: 1M.")] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Most milliseconds for one image, by the run's latency table.")
+    ] = None,
+    min_top1: Annotated[
+        float | None, typer.Option(help="Least top-1 accuracy on validation images in the search: 0.9.")
+    ] = None,
     finetune: Annotated[
         bool,
         typer.Option(
@@ -130,9 +164,11 @@ def pick(
     Example: `nat pick runs/flowers --max-macs 20M --finetune -o subnets/flowers`
     """
     from nat import picking
+    from nat.supernet.sampling import Limits
 
-    limits = [None if text is None else read_amount(text) for text in (max_macs, max_params)]
-    metrics = picking.pick(run, out, limits[0], limits[1], finetune=finetune, progress=ConsoleProgress())
+    macs, params, memory = (None if text is None else read_amount(text) for text in (max_macs, max_params, max_memory))
+    limits = Limits(macs, params, memory, max_latency_ms)
+    metrics = picking.pick(run, out, limits, min_top1, finetune=finetune, progress=ConsoleProgress())
     if json:
         print_json(metrics)
         return
@@ -201,23 +237,28 @@ def _show(report: dict[str, Any], out: Path, json: bool) -> None:
         return
     if not report["front"]:
         raise RunError(f"the run in '{out}' has no front.")
-    rows = [_cells(net, net["id"]) for net in report["front"]]
-    rows += [_cells(control, control["name"]) for control in report["controls"]]
+    further = report.get("columns", [])
+    rows = [_cells(net, net["id"], further) for net in report["front"]]
+    rows += [_cells(control, control["name"], further) for control in report["controls"]]
     columns = [("subnet", "left"), ("multiply-adds", "right"), ("parameters", "right"), ("input", "right")]
+    columns += [(column["title"], "right") for column in further]
     columns += [("val in search", "right"), ("val", "right"), ("test", "right")]
     title = f"{report['dataset']}: {report['evaluations']} evaluations in {report['seconds']:.0f} s"
     print_table(title, columns, rows)
     for sentence in report["verdict"]:
         print(sentence)
+    if latency := report.get("latency"):
+        print(latency_in_words(latency))
     print(f"picture: {out / 'front.png'}   subnets: {out / 'subnets'}")
 
 
-def _cells(net: dict[str, Any], name: str) -> tuple[str, ...]:
+def _cells(net: dict[str, Any], name: str, further: list[dict[str, str]]) -> tuple[str, ...]:
     return (
         name,
         millions(net["macs"]),
         millions(net["params"]),
         f"{net['resolution']} px",
+        *(with_unit(net.get(column["name"]), column["unit"]) for column in further),
         percent(net.get("val_top1")),
         percent(net["finetuned_val_top1"]),
         percent(net["test_top1"]),

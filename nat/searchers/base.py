@@ -45,7 +45,7 @@ class Searcher(Protocol):
         """Architectures to evaluate next.
 
         Args:
-            problem: space, objectives, limits.
+            problem: space, objectives (of which `problem.measured` are learnt from evaluations), limits.
             evaluations: those with the newest weights, which alone compare with each other; empty at first.
             count: how many are wanted.
             rng: source of randomness.

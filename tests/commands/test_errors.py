@@ -151,8 +151,30 @@ def test_budget_below_the_smallest(refused: Refused, option: str, supernet_file:
     refused("digits", "--resolutions", "24", option, str(least - 1), fragments=(f"{least:,}", f"{least - 1:,}"))
 
 
+def test_all_budgets_below_the_smallest_are_named_at_once(refused: Refused, supernet_file: Path) -> None:
+    space = load_supernet_file(supernet_file)[1].space
+    macs, params = costs_of(space.smallest(), 10)
+    words = ["--max-macs", "5", "--max-params", "6", "--max-memory", "7"]
+    said = ("--max-macs", f"{macs:,}", "got 5", "--max-params", f"{params:,}", "got 6", "--max-memory", "got 7")
+    refused("digits", "--resolutions", "24", *words, fragments=said)
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        (["--min-top1", "1.5"], ("min_top1", "less than 1")),
+        (["--max-latency-ms", "0"], ("max_latency_ms", "greater than 0")),
+        (["--objectives", "top1,nowhere:cost"], ("nowhere:cost", "module:function")),
+        (["--latency", "nowhere.json"], ("nowhere.json",)),
+        (["--set", "algorithm=nsga4"], ("algorithm", "nsga3", "nsga2")),
+    ],
+)
+def test_objectives_and_limits_that_cannot_be(refused: Refused, words: list[str], fragments: tuple[str, ...]) -> None:
+    refused("digits", "--resolutions", "24", *words, fragments=fragments)
+
+
 @pytest.mark.parametrize("value", ["abc", "0", "-5M", "nan", "", "1e400"])
-@pytest.mark.parametrize("option", ["--max-macs", "--max-params"])
+@pytest.mark.parametrize("option", ["--max-macs", "--max-params", "--max-memory"])
 def test_budget_that_is_no_number(refused: Refused, option: str, value: str) -> None:
     refused("digits", f"{option}={value}", fragments=(f"'{value}'", "30M"))
 

@@ -12,7 +12,8 @@ from numpy.random import Generator
 from torch import Tensor
 
 from nat.archive import Evaluation
-from nat.problem import ERROR, SearchProblem
+from nat.objectives import ERROR, read_objectives
+from nat.problem import SearchProblem
 from nat.searchers import SEARCHERS, NatSearcher, Searcher, check_searcher
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
@@ -49,8 +50,8 @@ def evaluated(
 ) -> list[Evaluation]:
     rows = []
     for architecture in architectures:
-        macs, params = problem.costs.of(architecture)
-        objectives = {ERROR: error(architecture), "macs": float(macs), "params": float(params)}
+        value = error(architecture)
+        objectives = {o.name: value for o in problem.measured} | {ERROR: value} | problem.known_of(architecture)
         rows.append(Evaluation(architecture, objectives, round=0, weights_version=0, created="2026-01-01"))
     return rows
 
@@ -95,9 +96,9 @@ def test_proposals_are_new_legal_and_within_the_limits(name: str, limits: Limits
 
 
 @every
-@pytest.mark.parametrize("objectives", [(ERROR, "params"), (ERROR, "macs", "params")], ids=["params", "three"])
-def test_other_objectives(name: str, objectives: tuple[str, ...]) -> None:
-    problem = SearchProblem(COSTS, objectives)
+@pytest.mark.parametrize("objectives", ["top1,params", "top1,macs,params", "top1,macro_f1,memory,resolution"])
+def test_other_objectives(name: str, objectives: str) -> None:
+    problem = SearchProblem(COSTS, read_objectives(objectives))
     evaluations = some(problem, 12)
     proposed = make(name).propose(problem, evaluations, 5, np.random.default_rng(0))
     check(problem, proposed, evaluations, 5)

@@ -10,9 +10,11 @@ from nat.archive import Evaluation
 from nat.datasets.cards import DatasetCard
 from nat.datasets.images import ImageSet
 from nat.datasets.splits import Splits
-from nat.problem import ERROR, SearchProblem
+from nat.objectives import ERROR
+from nat.problem import SearchProblem
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
+from nat.supernet.latency import LatencyTable, parts_of
 from nat.supernet.sampling import sample_uniform
 from nat.supernet.space import MobileNetSpace
 
@@ -27,6 +29,14 @@ def space() -> MobileNetSpace:
 @pytest.fixture(scope="session")
 def problem(space: MobileNetSpace) -> SearchProblem:
     return SearchProblem(CostTable(space, 3))
+
+
+@pytest.fixture(scope="session")
+def latency(space: MobileNetSpace) -> LatencyTable:
+    """Times that follow no rule."""
+    keys = dict.fromkeys(key for key, *_ in parts_of(space))
+    times = np.random.default_rng(0).uniform(0.1, 1.0, len(keys))
+    return LatencyTable(dict(zip(keys, times.tolist(), strict=True)))
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +57,7 @@ def evaluate() -> Evaluate:
     def make(problem: SearchProblem, nets: Sequence[Architecture], errors: Sequence[float]) -> list[Evaluation]:
         rows = []
         for net, error in zip(nets, errors, strict=True):
-            macs, params = problem.costs.of(net)
-            rows.append(Evaluation(net, {ERROR: error, "macs": float(macs), "params": float(params)}, 0, 0))
+            rows.append(Evaluation(net, {ERROR: error, **problem.known_of(net)}, 0, 0))
         return rows
 
     return make

@@ -1,12 +1,25 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from nat.archive import Evaluation
-from nat.fronts import control_row, front_hypervolume, pareto_set, row, thinned, verdict, within
-from nat.problem import ERROR, SearchProblem
+from nat.fronts import (
+    columns_of,
+    control_row,
+    front_hypervolume,
+    limits_given,
+    pareto_set,
+    row,
+    thinned,
+    verdict,
+    within,
+)
+from nat.objectives import ERROR, read_objectives
+from nat.problem import SearchProblem
 from nat.search import best
+from nat.supernet.sampling import Limits
 
 
 @pytest.fixture
@@ -25,6 +38,7 @@ def test_pareto_set_is_sorted_and_has_no_dominated_net(problem: SearchProblem, l
     shuffled = [ladder[i] for i in np.random.default_rng(0).permutation(8)]
     assert pareto_set(problem, shuffled) == [ladder[i] for i in (0, 1, 3, 5, 6, 7)]
     assert pareto_set(problem, []) == []
+    assert pareto_set(replace(problem, max_error=0.45), shuffled) == [ladder[i] for i in (5, 6, 7)]
 
 
 def test_thinned_keeps_both_ends_and_the_order(problem: SearchProblem, ladder) -> None:
@@ -44,15 +58,16 @@ def test_thinned_spreads_on_a_log_scale(problem: SearchProblem, architectures) -
     assert [e.objectives["macs"] for e in thinned(front, 3)] == [1.0, 9.5, 100.0]
 
 
-def test_within_keeps_the_limits_and_puts_the_most_accurate_first(ladder) -> None:
+def test_within_keeps_the_limits_and_puts_the_most_accurate_first(problem: SearchProblem, ladder) -> None:
     macs = [int(e.objectives["macs"]) for e in ladder]
     params = sorted(int(e.objectives["params"]) for e in ladder)
-    assert errors(within(ladder, None, None)) == sorted(errors(ladder))
-    kept = within(ladder, macs[4], None)
+    assert errors(within(problem, ladder)) == sorted(errors(ladder))
+    kept = within(replace(problem, limits=Limits(macs[4])), ladder)
     assert [ladder.index(e) for e in kept] == [3, 4, 1, 2, 0], "equal errors: the cheaper first"
-    assert all(e.objectives["params"] <= params[3] for e in within(ladder, None, params[3]))
-    assert len(within(ladder, None, params[3])) >= 4
-    assert within(ladder, macs[0] - 1, None) == []
+    small = within(replace(problem, limits=Limits(max_params=params[3])), ladder)
+    assert len(small) >= 4 and all(e.objectives["params"] <= params[3] for e in small)
+    assert within(replace(problem, limits=Limits(macs[0] - 1)), ladder) == []
+    assert errors(within(replace(problem, max_error=0.45), ladder)) == [0.2, 0.3, 0.4]
 
 
 def test_hypervolume_is_that_of_the_box(problem: SearchProblem, ladder) -> None:
@@ -75,6 +90,18 @@ def test_rows_say_whether_a_net_was_finetuned(ladder) -> None:
         "name": "largest subnet", "id": "x", "macs": 1, "params": 2, "resolution": 24,
         "finetuned_val_top1": 0.9, "test_top1": 0.8,
     }  # fmt: skip
+
+
+def test_rows_have_what_else_is_minimised_or_limited(problem: SearchProblem, architectures, evaluate) -> None:
+    limits = Limits(max_memory=10**7)
+    wide = SearchProblem(problem.costs, read_objectives("top1,resolution"), limits)
+    evaluation = evaluate(wide, architectures(1), [0.3])[0]
+    columns = columns_of(wide)
+    assert [column.name for column in columns] == ["memory_bytes"]
+    memory = wide.costs.memory(wide.encodings_of([evaluation]))[0]
+    assert row(evaluation, None, columns)["memory_bytes"] == memory
+    assert limits_given(wide) == {"macs": None, "params": None, "memory_bytes": 10**7}
+    assert limits_given(problem) == {"macs": None, "params": None}
 
 
 def test_verdict_names_the_cheapest_net_that_is_as_good_on_validation_or_the_nearest() -> None:
@@ -109,4 +136,7 @@ def test_best_takes_front_after_front(problem: SearchProblem, ladder) -> None:
     assert best(problem, ladder, 99) == first + second
     assert best(problem, ladder, 7)[:6] == first and best(problem, ladder, 7)[6] in second
     assert best(problem, ladder, 2) == [first[0], first[-1]], "the ends of a front that does not fit"
+    strict = replace(problem, max_error=0.45)
+    assert best(strict, ladder, 3) == [ladder[i] for i in (5, 6, 7)], "those that are accurate enough come first"
+    assert best(strict, ladder, 99) == [ladder[i] for i in (5, 6, 7, 0, 1, 3, 2, 4)]
     assert best(problem, [], 3) == [] == best(problem, ladder, 0)

@@ -15,7 +15,8 @@ from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
 from nat.errors import TransferError
 from nat.evaluation import SubnetEvaluator
-from nat.problem import ERROR, SearchProblem
+from nat.objectives import ERROR, Measured
+from nat.problem import SearchProblem
 from nat.search import Log, Plan, Search
 from nat.searchers import NatSearcher, RandomSearcher, Searcher
 from nat.supernet.architecture import Architecture
@@ -39,6 +40,11 @@ class Evaluator:
     def __init__(self, failing: Iterable[Architecture] = (), error: Exception | None = None) -> None:
         self.failing, self.error = set(failing), error or RuntimeError("out of memory")
         self.seen: list[Architecture] = []
+
+    def errors(
+        self, supernet: Supernet, architecture: Architecture, objectives: Iterable[Measured]
+    ) -> dict[str, float]:
+        return {ERROR: self.top1_error(supernet, architecture)}
 
     def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
         self.seen.append(architecture)
