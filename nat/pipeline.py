@@ -22,6 +22,7 @@ from nat.files import write_json
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.fronts import SCHEMA, control_row, front_hypervolume, pareto_set, row, thinned, verdict
 from nat.options import TransferOptions, steps_of
+from nat.plan import Plan
 from nat.plots import plot_front
 from nat.preparation import (
     make_searcher,
@@ -37,7 +38,7 @@ from nat.pretrained.store import save_supernet
 from nat.problem import SearchProblem, read_objectives
 from nat.progress import Progress, Silence
 from nat.run_folder import RunFolder
-from nat.search import Plan, Search
+from nat.search import Search
 from nat.searchers import check_searcher
 from nat.starting import adapted_to, has_general_features, start
 from nat.supernet.architecture import Architecture

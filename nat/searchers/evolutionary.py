@@ -6,17 +6,17 @@ spread over the costs, both as in MSuNAS (Lu et al., ECCV 2020).
 """
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import numpy as np
 from numpy.random import Generator
 
-from nat.archive import Evaluation
-from nat.evolution import Predict, evolve
+from nat.archive import Evaluation, Proposal
+from nat.evolution import evolve
 from nat.pareto import non_dominated, select_by_rank
 from nat.problem import ERROR, SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.sandwich import train_sandwich
-from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import mutate, sample_like, sample_stratified
 from nat.supernet.space import Encodings
 from nat.surrogates.base import Surrogate
@@ -51,45 +51,53 @@ class NatSearcher:
     ) -> None:
         self.population, self.generations = population, generations
         self.surrogate = surrogate
+        self.seconds: dict[str, float] = {}
 
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
-    ) -> list[Architecture]:
+    ) -> list[Proposal]:
         """A stratified sample at first; then the best predicted candidates, spread over the costs."""
+        self.seconds = {}
         if not evaluations:
-            return problem.space.decode(sample_stratified(problem.costs, count, rng, problem.limits))
+            drawn = sample_stratified(problem.costs, count, rng, problem.limits)
+            return [Proposal(architecture) for architecture in problem.space.decode(drawn)]
         known = problem.encodings_of(evaluations)
-        predict = self._fitted(problem, evaluations, known)
-        candidates = self._evolved(problem, evaluations, known, predict, rng)
+        started = perf_counter()
+        surrogate = self._fitted(problem, evaluations, known)
+        fitted = perf_counter()
+        candidates = self._evolved(problem, evaluations, known, surrogate, rng)
+        self.seconds = {"fit": fitted - started, "evolve": perf_counter() - fitted}
         if len(candidates) < count:
             candidates = np.concatenate([candidates, _variations(problem, known, candidates, rng)])
         if not len(candidates):
             return []
-        predicted = problem.values(predict(candidates), candidates)
+        means, deviations = surrogate.predict(problem.space.features(candidates))
+        predicted = problem.values(means, candidates)
         front = known[non_dominated(problem.values_of(evaluations))]
         chosen = select_by_rank(predicted, problem.costs.macs(candidates), count, keep=problem.costs.macs(front))
-        return problem.space.decode(candidates[chosen])
+        nets = problem.space.decode(candidates[chosen])
+        return [Proposal(net, float(means[i]), float(deviations[i])) for net, i in zip(nets, chosen, strict=True)]
 
-    def _fitted(self, problem: SearchProblem, evaluations: Sequence[Evaluation], known: Encodings) -> Predict:
-        """Predicts errors of encodings from the evaluations."""
+    def _fitted(self, problem: SearchProblem, evaluations: Sequence[Evaluation], known: Encodings) -> Surrogate:
+        """A model of the errors of the evaluations."""
         surrogate = self.surrogate()
         errors = np.array([evaluation.objectives[ERROR] for evaluation in evaluations])
         surrogate.fit(problem.space.features(known), errors)
-        return lambda encodings: surrogate.predict(problem.space.features(encodings))[0]
+        return surrogate
 
     def _evolved(
         self,
         problem: SearchProblem,
         evaluations: Sequence[Evaluation],
         known: Encodings,
-        predict: Predict,
+        surrogate: Surrogate,
         rng: Generator,
     ) -> Encodings:
         """New architectures of the last generation."""
         best_first = np.argsort(~non_dominated(problem.values_of(evaluations)), kind="stable")
         last = evolve(
             problem,
-            predict,
+            lambda encodings: surrogate.predict(problem.space.features(encodings))[0],
             known[best_first],
             population=self.population,
             generations=self.generations,

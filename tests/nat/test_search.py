@@ -15,8 +15,9 @@ from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
 from nat.errors import TransferError
 from nat.evaluation import SubnetEvaluator
+from nat.plan import Plan
 from nat.problem import ERROR, SearchProblem
-from nat.search import Log, Plan, Search
+from nat.search import Log, Search
 from nat.searchers import NatSearcher, RandomSearcher, Searcher
 from nat.supernet.architecture import Architecture
 from nat.supernet.supernet import Supernet
