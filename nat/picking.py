@@ -8,7 +8,6 @@ from nat.bundle import copy_bundle, load_bundle
 from nat.errors import BudgetError
 from nat.fronts import pareto_set, within
 from nat.pipeline import reopened
-from nat.pretrained.store import load_supernet_file
 from nat.problem import SearchProblem, read_objectives
 from nat.progress import Progress
 from nat.run_folder import RunFolder, check_new
@@ -62,7 +61,6 @@ def pick(
         copy_bundle(ready, out)
     else:
         job = reopened(folder, progress)
-        supernet, _ = load_supernet_file(folder.supernet)
-        job.supernet.load_state_dict(supernet.state_dict())
+        job.load_adapted()
         job.write_subnet(architecture, out, finetune=finetune)
     return load_bundle(out).metrics

@@ -1,7 +1,7 @@
 """Amounts of a search, and how they are cut to a budget of evaluations or of time."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -108,6 +108,17 @@ class Speeds:
         """Seconds of a whole search."""
         return plan.total_steps * self.step + plan.evaluations * self.evaluation + plan.rounds * self.proposal
 
+    def tuning_steps(self, shares: Sequence[float], seconds: float) -> int:
+        """Steps of fine-tuning that each of several subnets can have, so that with their measuring all is done in time.
+
+        Args:
+            shares: where each lies between the smallest subnet (0) and the largest (1) in multiply-adds.
+            seconds: for all of them.
+        """
+        left = seconds - len(shares) * self.measurement
+        step = sum(self.smallest_step + share * (self.largest_step - self.smallest_step) for share in shares)
+        return max(0, int(left / max(step, 1e-9)))
+
     def finetuning(self, steps: int, nets: int) -> float:
         """Seconds of fine-tuning and measuring subnets of which little is known: of middling cost."""
         return nets * (steps * (self.smallest_step + self.largest_step) / 2 + self.measurement)
@@ -119,15 +130,22 @@ class TimedPlan:
 
     Attributes:
         plan: amounts of the search.
-        finetuning: steps of each subnet's fine-tuning, as forecast.
+        finetuning: steps of each subnet's fine-tuning: a forecast, until the search is done.
         until: seconds of the run at which the search has to be done.
         speeds: what the forecast rests on.
+        final: whether the search is done and the steps of fine-tuning are settled.
     """
 
     plan: Plan
     finetuning: int
     until: float
     speeds: Speeds
+    final: bool = False
+
+    def settled(self, shares: Sequence[float], speeds: Speeds, most: int, left: float) -> "TimedPlan":
+        """With as many steps of fine-tuning, at most `most`, as the time left allows, but for a twentieth of it."""
+        steps = min(most, speeds.tuning_steps(shares, (1 - SPARE / 2) * left))
+        return replace(self, finetuning=steps, speeds=speeds, final=True)
 
     def to_json(self) -> dict[str, Any]:
         """As a run's plan.json has it."""
@@ -136,7 +154,7 @@ class TimedPlan:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "TimedPlan":
         """What `to_json` gave."""
-        return cls(Plan(**data["plan"]), data["finetuning"], data["until"], Speeds(**data["speeds"]))
+        return cls(**{**data, "plan": Plan(**data["plan"]), "speeds": Speeds(**data["speeds"])})
 
 
 def within_time(plan: Plan, finetuning: int, nets: int, speeds: Speeds, begun: float, budget: float) -> TimedPlan:

@@ -30,6 +30,7 @@ def with_absolute_paths(options: TransferOptions) -> TransferOptions:
         "data": _absolute(options.data, datasets),
         "supernet": _absolute(options.supernet, supernets),
         "data_root": _absolute(options.data_root, set()) if options.data_root else None,
+        "warm_start": _absolute(options.warm_start, set()) if options.warm_start else None,
     }
     return options.model_copy(update=changes)
 

@@ -41,6 +41,18 @@ def transfer(
     skip_corrupt: Annotated[
         bool | None, typer.Option("--skip-corrupt", help="Count and skip images that cannot be read.")
     ] = None,
+    adaptation: Annotated[
+        str | None,
+        typer.Option(help="rounds, or frozen: trained once, nothing evaluated twice (MSuNAS)."),
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="Most time for the whole run, over all sessions: 30m, 2h.")] = None,
+    evaluations: Annotated[int | None, typer.Option(help="Most evaluations, those with newer weights counted.")] = None,
+    evaluation_limit: Annotated[
+        str | None, typer.Option(help="Most time for one evaluation: auto, off, 90s; what takes longer has failed.")
+    ] = None,
+    warm_start: Annotated[
+        Path | None, typer.Option(help="An earlier run on other images, whose best nets are evaluated first.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings from a TOML or JSON file, such as a run's config.json.")
     ] = None,
@@ -70,6 +82,11 @@ def transfer(
         "threads": threads,
         "data_root": data_root,
         "skip_corrupt": skip_corrupt,
+        "adaptation": adaptation,
+        "time": time,
+        "evaluations": evaluations,
+        "evaluation_limit": evaluation_limit,
+        "warm_start": None if warm_start is None else str(warm_start),
     }
     settings = read_config(config) if config else {}
     if set_ and isinstance(settings.get("overrides"), dict):
@@ -102,14 +119,26 @@ def resume(run: Run, json: Json = False) -> None:
     _show(report, run, json)
 
 
-def front(run: Run, json: Json = False) -> None:
-    """The Pareto-optimal subnets of a finished run as a table.
+def front(
+    run: Run,
+    rounds: Annotated[
+        bool, typer.Option("--rounds", help="What every round found, how well it was predicted, and what it cost.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """The Pareto-optimal subnets of a run as a table; of one that is not finished, the best so far.
 
     Example: `nat front runs/flowers`
     """
+    from nat.reports import front_so_far
     from nat.run_folder import RunFolder
 
-    _show(RunFolder(run).read_front(), run, json)
+    folder = RunFolder(run)
+    finished = folder.read_config() and folder.front.is_file()
+    report = folder.read_front() if finished else front_so_far(folder)
+    _show(report, run, json)
+    if rounds and not json:
+        _show_rounds(report.get("rounds", []))
 
 
 def pick(
@@ -191,7 +220,7 @@ def _overrides(pairs: list[str]) -> dict[str, str]:
 
 def _say_stopped(progress: ConsoleProgress, out: Path) -> None:
     if (out / "config.json").is_file():
-        progress.say(f"stopped; nothing is lost: go on with 'nat resume {out}'")
+        progress.say(f"stopped; nothing is lost: go on with 'nat resume {out}'; the best so far: 'nat front {out}'")
 
 
 def _show(report: dict[str, Any], out: Path, json: bool) -> None:
@@ -209,7 +238,29 @@ def _show(report: dict[str, Any], out: Path, json: bool) -> None:
     print_table(title, columns, rows)
     for sentence in report["verdict"]:
         print(sentence)
-    print(f"picture: {out / 'front.png'}   subnets: {out / 'subnets'}")
+    for reason in (failures := report.get("failures", {"count": 0, "reasons": []}))["reasons"]:
+        print(f"{reason['count']} of {failures['count']} failed evaluations: {reason['error']}")
+    if report.get("finished", True):
+        print(f"picture: {out / 'front.png'}   subnets: {out / 'subnets'}")
+
+
+ROUND_COLUMNS = ("round", "evaluations", "failed", "hypervolume", "tau", "Spearman", "bias", "in 50 %", "in 90 %")
+COST_COLUMNS = ("adapt", "evaluate", "fit", "evolve", "other")
+
+
+def _show_rounds(rounds: list[dict[str, Any]]) -> None:
+    """A line a round; predictions are compared with what was measured afterwards, on the new nets."""
+    keys = ("kendall_tau", "spearman", "bias", "within_50", "within_90", "rms_z")
+    rows = [
+        (
+            *(str(r[key]) for key in ("round", "evaluations", "failed")),
+            *("" if r[key] is None else f"{r[key]:.3f}" for key in ("hypervolume", *keys)),
+            *(f"{seconds:.1f}" for seconds in (r["seconds"], *(r["cost"][part] for part in COST_COLUMNS))),
+        )
+        for r in rounds
+    ]
+    names = [*ROUND_COLUMNS, "rms z", "seconds", *COST_COLUMNS]
+    print_table("predictions of the new nets, and seconds", [(name, "right") for name in names], rows)
 
 
 def _cells(net: dict[str, Any], name: str) -> tuple[str, ...]:
