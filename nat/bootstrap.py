@@ -98,7 +98,9 @@ def ties(rows: Sequence[dict[str, Any]], correct: Mapping[str, Mapping[str, Corr
     mask = tied_with_best(np.stack(table))
     tied = sorted((row for row, is_tied in zip(rows, mask, strict=True) if is_tied), key=lambda row: row["macs"])
     ids = [row["id"] for row in tied]
-    if len(ids) == 1:
+    if len(rows) == 1:
+        says = f"{ids[0]} is the only net of the front."
+    elif len(ids) == 1:
         says = f"{ids[0]} is the most accurate on validation images, by more than chance (95 % paired bootstrap)."
     else:
         says = (
