@@ -68,6 +68,8 @@ def transfer(options: TransferOptions, out: Path, progress: Progress | None = No
     folder = RunFolder(out)
     folder.check_free()
     job = Transfer(with_absolute_paths(options), folder, progress or Silence())
+    if options.warm_start is not None:
+        job.seeds(job.amounts.initial)  # what cannot be used is said before anything is made
     with folder.locked():
         folder.create(job.config())
         return job.run()
@@ -178,7 +180,7 @@ class Transfer:
             self.folder.log,
             self.progress,
             pace=pace,
-            seeds=[] if archive.proposals(0) else self._seeds(plan),
+            seeds=[] if archive.proposals(0) else self.seeds(plan.initial),
             limit=self.options.evaluation_limit,
         )
         if fresh:
@@ -195,11 +197,11 @@ class Transfer:
         supernet, _ = load_supernet_file(self.folder.supernet)
         self.supernet.load_state_dict(supernet.state_dict())
 
-    def _seeds(self, plan: Plan) -> list[Proposal]:
-        """Of another run, half of the initial sample."""
+    def seeds(self, initial: int) -> list[Proposal]:
+        """Half of the initial sample, of the run to start from, if there is one."""
         if self.options.warm_start is None:
             return []
-        return seeds_of(Path(self.options.warm_start), self.problem, plan.initial // 2)
+        return seeds_of(Path(self.options.warm_start), self.problem, initial // 2)
 
     def _schedule(self, plan: Plan) -> Schedule:
         return Schedule(self.amounts.learning_rate, max(1, plan.total_steps), min(20, plan.first_steps // 10))

@@ -74,12 +74,11 @@ def front_so_far(folder: RunFolder) -> dict[str, Any]:
     Raises:
         RunError: there is no run, or it has not evaluated anything yet.
     """
-    config, options = folder.read_config(), folder.read_options()
-    costs = CostTable(MobileNetSpace.from_json(config["space"]), config["data"]["classes"])
-    problem = SearchProblem(costs, read_objectives(options.objectives), Limits(options.max_macs, options.max_params))
-    evaluations = _newest_whole(folder)
+    config, options, evaluations = folder.read_config(), folder.read_options(), _newest_whole(folder)
     if not evaluations:
         raise RunError(f"nothing has been evaluated yet in '{folder.path}': go on with 'nat resume {folder.path}'.")
+    costs = CostTable(MobileNetSpace.from_json(config["space"]), config["data"]["classes"])
+    problem = SearchProblem(costs, read_objectives(options.objectives), Limits(options.max_macs, options.max_params))
     front = thinned(pareto_set(problem, evaluations), options.amounts().front)
     says = f"the run is not finished: the best so far, not fine-tuned; go on with 'nat resume {folder.path}'."
     return _searched(folder, problem, options, evaluations) | {

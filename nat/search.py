@@ -121,9 +121,12 @@ class Search:
         if round:
             return self.searcher.propose(self.problem, current, self.plan.per_round, rng)
         count = self.plan.initial - len(self.seeds)
-        fresh = self.searcher.propose(self.problem, current, count, rng) if count > 0 else []
+        drawn = self.searcher.propose(self.problem, current, self.plan.initial, rng)
         seeded = {seed.architecture for seed in self.seeds}
-        return [*self.seeds, *(proposal for proposal in fresh if proposal.architecture not in seeded)]
+        fresh = [proposal for proposal in drawn if proposal.architecture not in seeded]
+        if len(fresh) > count:
+            fresh = [fresh[i] for i in sorted(rng.choice(len(fresh), max(0, count), replace=False))]
+        return [*self.seeds, *fresh]
 
     def _adapt(self, round: int, pool: Sequence[Architecture]) -> None:
         first, last = self.trainer.step_count, self.plan.last_step(round)

@@ -28,27 +28,6 @@ with Archive(sys.argv[1]) as archive:
 """
 
 
-# Dies when the n-th write has been executed and only its COMMIT is left to do.
-CUT = """
-import os, signal, sqlite3, sys
-
-class Connection(sqlite3.Connection):
-    def commit(self):
-        if self.in_transaction and commits.pop():
-            os.kill(os.getpid(), signal.SIGKILL)
-        super().commit()
-
-    def __exit__(self, kind, error, trace):
-        if kind is None:
-            self.commit()
-        return super().__exit__(kind, error, trace)
-
-commits = [True] + [False] * int(sys.argv[2])
-connect = sqlite3.connect
-sqlite3.connect = lambda *words, **named: connect(*words, factory=Connection, **named)
-"""
-
-
 def net(number: int) -> Architecture:
     return Architecture(kernels=(3, 5), expands=(4, 6), depths=(2,), resolution=number)
 
@@ -259,10 +238,10 @@ def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(path: Path, ackn
     connection.close()
 
 
-def test_a_write_that_is_cut_in_the_middle_leaves_nothing_of_itself(path: Path) -> None:
+def test_a_write_that_is_cut_in_the_middle_leaves_nothing_of_itself(path: Path, cut_write: str) -> None:
     """Killed between INSERT and COMMIT: the row is not there, all before it are, and the file is sound."""
-    script = CUT + WRITER
-    writer = subprocess.run([sys.executable, "-c", script, str(path), "8"], stdout=subprocess.PIPE, text=True)
+    words = [sys.executable, "-c", cut_write + WRITER, str(path), "8"]
+    writer = subprocess.run(words, stdout=subprocess.PIPE, text=True)
     assert writer.returncode == -signal.SIGKILL
     told = [int(line) for line in writer.stdout.split()]
     assert told == list(range(7)), "one commit made the tables, seven a row each"
@@ -276,7 +255,7 @@ def test_a_write_that_is_cut_in_the_middle_leaves_nothing_of_itself(path: Path) 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.999])
 def test_a_torn_log_of_writes_loses_the_last_rows_at_most(path: Path, tmp_path: Path, kept: float) -> None:
-    """What a power cut may leave: the write-ahead log ends anywhere. What is read is a beginning of what was written."""
+    """What a power cut may leave: a write-ahead log that ends anywhere. A beginning of what was written is read."""
     torn = tmp_path / "torn.sqlite"
     with Archive(path) as archive:
         for number in range(1, 30):

@@ -282,9 +282,7 @@ class Unreliable(Evaluator):
     """For a fifth of the candidates, told by their encoding, it raises, gives NaN, or never ends."""
 
     def kind(self, architecture: Architecture) -> int:
-        return (
-            sum(architecture.kernels) // 2 * 7 + sum(map(int, architecture.expands)) * 3 + architecture.resolution // 8
-        )
+        return 7 * sum(architecture.kernels) + 3 * int(sum(architecture.expands)) + architecture.resolution // 8
 
     def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
         error = super().top1_error(supernet, architecture)
