@@ -50,7 +50,9 @@ def write_report(
     rows = [row(e, tuned[e.architecture].metrics, correct[e.architecture.id]) for e in front]
     control_rows = [control_row(name, bundle.metrics) for name, bundle in controls.items()]
     tie = ties(rows, correct)
-    report = _searched(folder, problem, options, evaluations) | {
+    with Archive(folder.archive) as archive:
+        searched = _searched(folder, archive, problem, options, evaluations)
+    report = searched | {
         "finished": True,
         "front": rows,
         "controls": control_rows,
@@ -58,8 +60,8 @@ def write_report(
     }
     warm = [report["warm_start"]["says"]] if report["warm_start"] else []
     report["verdict"] = [*verdict(rows, control_rows, report["limits"]), *([tie["says"]] if tie else []), *warm]
-    searched = [(e.objectives["macs"], 1.0 - e.objectives["top1_error"]) for e in evaluations]
-    plot_front(report, searched, folder.picture)
+    points = [(e.objectives["macs"], 1.0 - e.objectives["top1_error"]) for e in evaluations]
+    plot_front(report, points, folder.picture)
     plot_rounds(report, folder.progress_picture)
     write_json(folder.front, report)
     return report
@@ -81,7 +83,9 @@ def front_so_far(folder: RunFolder) -> dict[str, Any]:
     problem = SearchProblem(costs, read_objectives(options.objectives), Limits(options.max_macs, options.max_params))
     front = thinned(pareto_set(problem, evaluations), options.amounts().front)
     says = f"the run is not finished: the best so far, not fine-tuned; go on with 'nat resume {folder.path}'."
-    return _searched(folder, problem, options, evaluations) | {
+    with Archive(folder.archive, read_only=True) as archive:
+        searched = _searched(folder, archive, problem, options, evaluations)
+    return searched | {
         "finished": False,
         "front": [row(evaluation, None) for evaluation in front],
         "controls": [],
@@ -102,15 +106,15 @@ def _newest_whole(folder: RunFolder) -> list[Evaluation]:
 
 
 def _searched(
-    folder: RunFolder, problem: SearchProblem, options: TransferOptions, evaluations: Sequence[Evaluation]
+    folder: RunFolder,
+    archive: Archive,
+    problem: SearchProblem,
+    options: TransferOptions,
+    evaluations: Sequence[Evaluation],
 ) -> dict[str, Any]:
     """What there is to say of the search, whether it is finished or not."""
     config = folder.read_config()
-    with Archive(folder.archive, read_only=True) as archive:
-        total, failures = len(archive), failed(archive.failures())
-        rounds = records(problem, archive, folder.read_events())
-        first = [evaluation for evaluation in archive.evaluations() if evaluation.round == 0]
-        warm = gain(problem, archive.proposals(0), first) if options.warm_start else None
+    first = [evaluation for evaluation in archive.evaluations() if evaluation.round == 0]
     return {
         "schema": SCHEMA,
         "dataset": config["data"]["name"],
@@ -119,14 +123,14 @@ def _searched(
         "searcher": options.searcher,
         "adaptation": options.adaptation,
         "seed": options.seed,
-        "evaluations": total,
+        "evaluations": len(archive),
         "seconds": round(folder.seconds_logged(), 1),
         "hypervolume": front_hypervolume(problem, evaluations),
         "reference_point": dict(zip(problem.objectives, problem.reference_point().tolist(), strict=True)),
         "limits": {"macs": options.max_macs, "params": options.max_params},
-        "failures": failures,
-        "warm_start": warm,
-        "rounds": rounds,
+        "failures": failed(archive.failures()),
+        "warm_start": gain(problem, archive.proposals(0), first) if options.warm_start else None,
+        "rounds": records(problem, archive, folder.read_events()),
     }
 
 

@@ -56,7 +56,6 @@ class RunFolder:
         self.events = self.path / "events.jsonl"
         self.plan = self.path / "plan.json"
         self.training = self.path / "training.pt"
-        self.completed = self.path / "completed.pt"
         self.supernet = self.path / "supernet.safetensors"
         self.front = self.path / "front.json"
         self.picture = self.path / "front.png"

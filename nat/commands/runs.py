@@ -244,23 +244,26 @@ def _show(report: dict[str, Any], out: Path, json: bool) -> None:
         print(f"picture: {out / 'front.png'}   subnets: {out / 'subnets'}")
 
 
-ROUND_COLUMNS = ("round", "evaluations", "failed", "hypervolume", "tau", "Spearman", "bias", "in 50 %", "in 90 %")
-COST_COLUMNS = ("adapt", "evaluate", "fit", "evolve", "other")
+PARTS = ("adapt", "evaluate", "fit", "evolve", "other")
 
 
 def _show_rounds(rounds: list[dict[str, Any]]) -> None:
-    """A line a round; predictions are compared with what was measured afterwards, on the new nets."""
-    keys = ("kendall_tau", "spearman", "bias", "within_50", "within_90", "rms_z")
-    rows = [
-        (
-            *(str(r[key]) for key in ("round", "evaluations", "failed")),
-            *("" if r[key] is None else f"{r[key]:.3f}" for key in ("hypervolume", *keys)),
-            *(f"{seconds:.1f}" for seconds in (r["seconds"], *(r["cost"][part] for part in COST_COLUMNS))),
-        )
-        for r in rounds
+    """A line a round: what it found, how the new nets' errors had been predicted, and what it cost."""
+    numbers = [str(record["round"]) for record in rounds]
+
+    def show(title: str, columns: list[str], cells: list[list[str]]) -> None:
+        rows = [(number, *found) for number, found in zip(numbers, cells, strict=True)]
+        print_table(title, [(column, "right") for column in ("round", *columns)], rows)
+
+    found = [
+        [str(r["evaluations"]), str(r["failed"]), f"{r['hypervolume']:.4f}", f"{r['seconds']:.0f}"] for r in rounds
     ]
-    names = [*ROUND_COLUMNS, "rms z", "seconds", *COST_COLUMNS]
-    print_table("predictions of the new nets, and seconds", [(name, "right") for name in names], rows)
+    show("what was found", ["evaluations", "failed", "hypervolume", "seconds"], found)
+    keys = ("kendall_tau", "spearman", "bias", "within_50", "within_90", "rms_z")
+    judged = [[str(r["compared"]), *("" if r[key] is None else f"{r[key]:.3f}" for key in keys)] for r in rounds]
+    columns = ["new nets", "tau", "Spearman", "bias", "in 50 %", "in 90 %", "rms z"]
+    show("predictions against what was measured afterwards", columns, judged)
+    show("seconds", list(PARTS), [[f"{r['cost'][part]:.1f}" for part in PARTS] for r in rounds])
 
 
 def _cells(net: dict[str, Any], name: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def test_records_of_rounds_are_in_front_json(run: Path, command: Command) -> Non
     assert last["cost"]["fit"] > 0 and last["cost"]["evolve"] > 0
     assert (run / "rounds.png").read_bytes().startswith(b"\x89PNG")
     shown = command("front", run, "--rounds").out
-    assert "hypervolume" in shown and f"{last['hypervolume']:.3f}" in shown
+    assert "hypervolume" in shown and f"{last['hypervolume']:.4f}" in shown
     assert report["failures"] == {"count": 0, "reasons": []}
 
 
@@ -51,11 +51,11 @@ def test_a_budget_of_evaluations_is_kept(transfer_words: Words, command: Command
 
 def test_a_budget_of_time_is_kept(transfer_words: Words, command: Command, tmp_path: Path) -> None:
     """An hour's work, asked for in so little time that all amounts must shrink."""
-    words = transfer_words(tmp_path / "run", "--time", "20s", "--set", "first_training=2000 steps")
-    started = time.monotonic()
+    words = transfer_words(tmp_path / "run", "--time", "10s", "--set", "first_training=2000 steps")
+    started = time.process_time()
     outcome = command(*words, "--set", "finetuning=5000 steps", "--set", "rounds=40", "--json")
     assert outcome.code == 0, outcome.err
-    assert time.monotonic() - started < 40, "imports, and the least that must be done, on a busy machine"
+    assert time.process_time() - started < 20, "of this process alone: others may slow it down"
     plan = json.loads((tmp_path / "run" / "plan.json").read_text())
     assert plan["final"] and plan["finetuning"] < 5000 and plan["plan"]["rounds"] < 40
     assert len({net["id"] for net in outcome.json["front"]}) >= 1
