@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.core.crossover import Crossover
 from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
+from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.optimize import minimize
 from pymoo.util.ref_dirs import get_reference_directions
 
@@ -28,7 +30,7 @@ Predict = Callable[[Encodings], NDArray[np.float64]]
 
 
 class _Predicted(Problem):  # type: ignore[misc]
-    """Predicted error and exact costs; a limit that is broken counts as one violated constraint."""
+    """Predicted error and exact costs; by how much the limits are broken is the violation of the constraint."""
 
     def __init__(self, problem: SearchProblem, predict: Predict) -> None:
         self.search, self.predict = problem, predict
@@ -44,7 +46,7 @@ class _Predicted(Problem):  # type: ignore[misc]
 
     def _evaluate(self, x: Encodings, out: dict[str, Any], *_: Any, **__: Any) -> None:
         out["F"] = self.search.values(self.predict(x), x)
-        out["G"] = np.where(self.search.allows(x), 0.0, 1.0)[:, None]
+        out["G"] = self.search.limits.excess(self.search.costs, x)[:, None]
 
 
 class _SpaceCrossover(Crossover):  # type: ignore[misc]
@@ -82,6 +84,19 @@ class _SpaceRepair(Repair):  # type: ignore[misc]
         return self.space.repair(x)
 
 
+def _less_violation(
+    population: Population, pairs: NDArray[np.int64], random_state: Generator, **_: Any
+) -> NDArray[np.int64]:
+    """Winners (n, 1) of pairs (n, 2): the one that breaks the limits less, either where they are equal.
+
+    pymoo's own (0.6.2) decides ties of two that break them without the seed, so that no run under limits would repeat.
+    """
+    violations = population.get("CV").ravel()[pairs]
+    tied = violations[:, 0] == violations[:, 1]
+    column = np.where(tied, random_state.integers(2, size=len(pairs)), violations.argmin(axis=1))
+    return np.take_along_axis(pairs, column[:, None], axis=1)
+
+
 def evolve(
     problem: SearchProblem,
     predict: Predict,
@@ -112,6 +127,7 @@ def evolve(
         ref_dirs=reference_directions(len(problem.objectives), population),
         pop_size=population,
         sampling=initial[:population],
+        selection=TournamentSelection(func_comp=_less_violation),
         crossover=_SpaceCrossover(space),
         mutation=_SpaceMutation(space, mutation_probability),
         repair=_SpaceRepair(space),
