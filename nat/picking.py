@@ -39,7 +39,7 @@ def pick(
         RunError: the run is not finished, or `out` is there already or cannot be made.
     """
     folder = RunFolder(run)
-    folder.read_front()
+    report = folder.read_front()
     out = out.expanduser()
     check_new(out)  # before any work
     config = folder.read_config()
@@ -47,7 +47,8 @@ def pick(
     space = MobileNetSpace.from_json(config["space"])
     problem = SearchProblem(CostTable(space, config["data"]["classes"]), read_objectives(options.objectives))
     with Archive(folder.archive, read_only=True) as archive:
-        front = pareto_set(problem, archive.at_version(max(archive.versions)))
+        version = report.get("weights_version", max(archive.versions))  # fronts of older versions lack it
+        front = pareto_set(problem, archive.at_version(version))
     eligible = within(front, max_macs, max_params)
     if not eligible:
         least = min(round(e.objectives["macs"]) for e in front), min(round(e.objectives["params"]) for e in front)

@@ -124,6 +124,7 @@ def _searched(
         "adaptation": options.adaptation,
         "seed": options.seed,
         "evaluations": len(archive),
+        "weights_version": max((evaluation.weights_version for evaluation in evaluations), default=0),
         "seconds": round(folder.seconds_logged(), 1),
         "hypervolume": front_hypervolume(problem, evaluations),
         "reference_point": dict(zip(problem.objectives, problem.reference_point().tolist(), strict=True)),

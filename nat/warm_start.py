@@ -36,7 +36,9 @@ def seeds_of(run: Path, problem: SearchProblem, count: int) -> list[Proposal]:
     folder = RunFolder(run)
     sizes = MobileNetSpace.from_json(folder.read_config()["space"]).resolutions
     with Archive(folder.archive, read_only=True) as archive:
-        earlier = archive.at_version(max(archive.versions, default=0))
+        newest = max(archive.versions, default=0)
+        finished = folder.front.is_file()
+        earlier = archive.at_version(folder.read_front().get("weights_version", newest) if finished else newest)
     places = {size: problem.space.resolutions[_place(i, len(sizes), problem)] for i, size in enumerate(sizes)}
     fitting: dict[Architecture, float] = {}
     for evaluation in sorted(earlier, key=lambda evaluation: evaluation.objectives[ERROR]):
