@@ -53,7 +53,8 @@ def seeds_of(run: Path, problem: SearchProblem, count: int) -> list[Proposal]:
     encodings = problem.space.encode(list(fitting))
     values = problem.values(np.array(list(fitting.values())), encodings)
     chosen = select_by_rank(values, problem.costs.macs(encodings), count)
-    return [list(map(Proposal, fitting, fitting.values()))[i] for i in chosen]
+    proposals = [Proposal(net, error) for net, error in fitting.items()]
+    return [proposals[i] for i in chosen]
 
 
 def _place(index: int, sizes: int, problem: SearchProblem) -> int:

@@ -134,8 +134,8 @@ def front(
     from nat.run_folder import RunFolder
 
     folder = RunFolder(run)
-    finished = folder.read_config() and folder.front.is_file()
-    report = folder.read_front() if finished else front_so_far(folder)
+    folder.read_config()  # says what is wrong with the folder, if anything is
+    report = folder.read_front() if folder.front.is_file() else front_so_far(folder)
     _show(report, run, json)
     if rounds and not json:
         _show_rounds(report.get("rounds", []))
