@@ -8,26 +8,22 @@
 
 One row is one evaluation of one architecture with one version of the shared weights. A search resumes by
 opening the file again: an evaluation is on the disk when `add` returns, and one that was cut off is not in the file.
+What a strategy proposed, and the errors that it predicted, are kept beside them, before anything is evaluated.
 """
 
 import json
 import math
-import os
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from nat.database import Database
 from nat.errors import InputError, RunError
 from nat.supernet.architecture import Architecture
 
-APPLICATION_ID = 0x4E41542E  # "NAT." in the header of the file: tells our files from other people's databases
-SCHEMA = 1
-LOCK_WAIT_S = 30.0
 COLUMNS = "architecture, objectives, round, weights_version, seconds, parent, error, created"
 TABLE = """
 CREATE TABLE evaluation (
@@ -44,6 +40,17 @@ CREATE TABLE evaluation (
 )"""
 # By the architecture itself: its id has 40 bits, too few to tell a million architectures apart for certain.
 INDEX = "CREATE UNIQUE INDEX one_done ON evaluation (architecture, weights_version) WHERE error IS NULL"
+PROPOSALS = """
+CREATE TABLE proposal (
+    round INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    architecture TEXT NOT NULL,
+    mean REAL,
+    deviation REAL,
+    PRIMARY KEY (round, number)
+)"""
+STEPS = ((TABLE, INDEX), (PROPOSALS,))
+SCHEMA = len(STEPS)
 
 
 def now() -> str:
@@ -81,6 +88,21 @@ class Evaluation:
         return self.error is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An architecture that a strategy wants evaluated, and what it expects of it.
+
+    Attributes:
+        architecture: what to evaluate.
+        mean: predicted `top1_error`; None of a strategy that predicts nothing.
+        deviation: standard deviation of the prediction; None without one.
+    """
+
+    architecture: Architecture
+    mean: float | None = None
+    deviation: float | None = None
+
+
 class Archive:
     """An append-only list of evaluations in one SQLite file, readable while a run writes it.
 
@@ -96,50 +118,8 @@ class Archive:
     """
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
-        self.path = str(path)
-        if read_only and not Path(path).is_file():
-            raise RunError(f"expected an archive at '{path}', found no such file. Name the folder of a run.")
-        with self._reported("open"):
-            # Without an isolation level every statement is its own transaction, unless BEGIN says otherwise.
-            self._connection = sqlite3.connect(
-                _read_only_uri(Path(path)) if read_only else self.path,
-                timeout=LOCK_WAIT_S,
-                isolation_level=None,
-                uri=read_only,
-            )
-        try:
-            with self._reported("open"):
-                self._prepare(read_only)
-        except RunError:
-            self.close()
-            raise
-
-    def _prepare(self, read_only: bool) -> None:
-        """Checks that the file is ours, sets how it is written, and makes the table in a new file."""
-        tables = self._number("SELECT count(*) FROM sqlite_master")
-        if tables and self._number("PRAGMA application_id") != APPLICATION_ID:
-            raise RunError(f"'{self.path}' is a database but not an archive. Name another file or run folder.")
-        if (schema := self._number("PRAGMA user_version")) > SCHEMA:
-            raise RunError(
-                f"'{self.path}' is an archive of schema {schema}, this version of the toolkit reads up to {SCHEMA}. "
-                "Upgrade neural-architecture-transfer."
-            )
-        if read_only and not tables:
-            raise RunError(f"expected an archive at '{self.path}', found an empty file. Name the folder of a run.")
-        if not read_only:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._create()
-
-    def _create(self) -> None:
-        """Makes the table if there is none; two processes that open a new file at once agree on one."""
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            if self._number("SELECT count(*) FROM sqlite_master") == 0:
-                self._connection.execute(TABLE)
-                self._connection.execute(INDEX)
-                self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        self._file = Database(path, STEPS, read_only=read_only)
+        self.path = self._file.path
 
     def add(self, evaluation: Evaluation) -> None:
         """Appends one evaluation in one transaction; it is on the disk when this returns.
@@ -151,14 +131,38 @@ class Archive:
         """
         _check(evaluation)
         row = _row(evaluation)
-        with self._reported("write"), self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._file.transaction():
             if self._select("architecture = ? AND weights_version = ? AND error IS NULL", row[1], row[4]):
                 raise InputError(
                     f"architecture {evaluation.architecture.id} is in the archive with weights version "
                     f"{evaluation.weights_version} already. Use that result, or evaluate with newer weights."
                 )
-            self._connection.execute(f"INSERT INTO evaluation (id, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            self._file.execute(f"INSERT INTO evaluation (id, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def add_proposals(self, round: int, proposals: Sequence[Proposal]) -> None:
+        """Keeps what is proposed for a round, all of it or, after an interruption, nothing.
+
+        Raises:
+            InputError: the round has proposals already.
+            RunError: the file cannot be written.
+        """
+        rows = [
+            (int(round), number, _canonical(p.architecture), _plain(p.mean), _plain(p.deviation))
+            for number, p in enumerate(proposals)
+        ]
+        with self._file.transaction():
+            if self.proposals(round):
+                raise InputError(f"round {round} has its proposals already. Evaluate those.")
+            for row in rows:
+                self._file.execute("INSERT INTO proposal VALUES (?, ?, ?, ?, ?)", row)
+
+    def proposals(self, round: int) -> list[Proposal]:
+        """What was proposed for a round, in that order; empty before that, and in archives of older versions."""
+        if self._file.schema < SCHEMA:
+            return []
+        query = "SELECT architecture, mean, deviation FROM proposal WHERE round = ? ORDER BY number"
+        rows = self._file.rows(query, (int(round),))
+        return [Proposal(Architecture.from_json(json.loads(text)), *prediction) for text, *prediction in rows]
 
     def evaluations(self, before_round: int | None = None) -> list[Evaluation]:
         """All evaluations, done and failed, in the order in which they were added.
@@ -193,23 +197,22 @@ class Archive:
     def versions(self) -> list[int]:
         """The versions of the weights that done evaluations were measured with, ascending."""
         query = "SELECT DISTINCT weights_version FROM evaluation WHERE error IS NULL ORDER BY weights_version"
-        with self._reported("read"):
-            return [row[0] for row in self._connection.execute(query)]
+        return [row[0] for row in self._file.rows(query)]
 
     def __contains__(self, architecture: object) -> bool:
         """Whether the architecture was evaluated, with success or without, with any version of the weights."""
         if not isinstance(architecture, Architecture):
             return False
         query = "SELECT count(*) FROM evaluation WHERE architecture = ?"
-        return self._number(query, _canonical(architecture)) > 0
+        return self._file.number(query, _canonical(architecture)) > 0
 
     def __len__(self) -> int:
         """Number of done evaluations; an architecture counts once for each version of the weights."""
-        return self._number("SELECT count(*) FROM evaluation WHERE error IS NULL")
+        return self._file.number("SELECT count(*) FROM evaluation WHERE error IS NULL")
 
     def close(self) -> None:
         """Closes the file; nothing is pending."""
-        self._connection.close()
+        self._file.close()
 
     def __enter__(self) -> "Archive":
         """The archive itself."""
@@ -223,9 +226,7 @@ class Archive:
 
     def _select(self, condition: str, *values: float | str) -> list[Evaluation]:
         query = f"SELECT number, {COLUMNS} FROM evaluation WHERE {condition} ORDER BY number"
-        with self._reported("read"):
-            rows = self._connection.execute(query, values).fetchall()
-        return [self._evaluation(row) for row in rows]
+        return [self._evaluation(row) for row in self._file.rows(query, values)]
 
     def _evaluation(self, row: tuple[Any, ...]) -> Evaluation:
         number, architecture, objectives, *rest = row
@@ -234,26 +235,6 @@ class Archive:
         except ValueError as error:
             raise RunError(f"row {number} of '{self.path}' is damaged: {error}. Restore a copy of the file.") from error
 
-    def _number(self, query: str, *values: str) -> int:
-        with self._reported("read"):
-            return int(self._connection.execute(query, values).fetchone()[0])
-
-    @contextmanager
-    def _reported(self, doing: str) -> Iterator[None]:
-        """Turns the errors of the database into one that names the file."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise RunError(
-                f"cannot {doing} '{self.path}' as an archive: {error}. Check the path, the disk and who else uses it."
-            ) from error
-
-
-def _read_only_uri(path: Path) -> str:
-    """Address of a file to be read only; a folder that cannot be written holds no run that goes on (no WAL)."""
-    immutable = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
-    return f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if immutable else "")
-
 
 def _limit(before_round: int | None) -> float:
     return math.inf if before_round is None else before_round
@@ -261,6 +242,11 @@ def _limit(before_round: int | None) -> float:
 
 def _canonical(architecture: Architecture) -> str:
     return json.dumps(architecture.to_json(), sort_keys=True, separators=(",", ":"))
+
+
+def _plain(value: float | None) -> float | None:
+    """Of one of NumPy's numbers one that SQLite takes."""
+    return None if value is None else float(value)
 
 
 def _check(evaluation: Evaluation) -> None:

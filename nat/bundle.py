@@ -15,8 +15,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.nn import functional as F
 
+from nat.bootstrap import CORRECT
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.errors import CheckpointError, InputError, RunError
@@ -87,7 +89,12 @@ class Bundle:
 
 
 def save_bundle(
-    path: Path, subnet: Subnet, preprocess: Preprocess, labels: tuple[str, ...], metrics: Mapping[str, Any]
+    path: Path,
+    subnet: Subnet,
+    preprocess: Preprocess,
+    labels: tuple[str, ...],
+    metrics: Mapping[str, Any],
+    correct: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes a bundle; the folder appears whole.
 
@@ -97,10 +104,13 @@ def save_bundle(
         preprocess: of its resolution.
         labels: class names.
         metrics: what was measured, and on which data.
+        correct: by split, on which images the network was right, shape (n,); for paired comparisons.
     """
     with _whole_folder(path) as draft:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in subnet.state_dict().items()}
         save_file(state, draft / "model.safetensors")
+        if correct is not None:
+            save_file({split: right.contiguous() for split, right in correct.items()}, draft / CORRECT)
         write_json(draft / "architecture.json", with_structure(subnet.architecture.to_json(), subnet.structure))
         write_json(draft / "preprocess.json", preprocess.to_json())
         write_json(draft / "labels.json", list(labels))
@@ -202,7 +212,12 @@ def load_subnet(path: Path | str) -> Subnet:
 
 
 def measure(model: Subnet, preprocess: Preprocess, images: ImageSet, device: torch.device | str = "cpu") -> Metrics:
-    """Top-1, macro F1, top-5 and mean cross-entropy on a split; images go from their files through `preprocess` alone.
+    """Top-1, macro F1, top-5 and mean cross-entropy on a split; see `answers`."""
+    return metrics_of(answers(model, preprocess, images, device), images.labels)
+
+
+def answers(model: Subnet, preprocess: Preprocess, images: ImageSet, device: torch.device | str = "cpu") -> Tensor:
+    """Logits on a split, shape (n, classes), each image going from its file through `preprocess` alone.
 
     Args:
         model: in evaluation mode.
@@ -210,14 +225,18 @@ def measure(model: Subnet, preprocess: Preprocess, images: ImageSet, device: tor
         images: a split.
         device: where it runs.
     """
-    logits = predict(model.to(device), images.original(preprocess), preprocess.normalise)
+    return predict(model.to(device), images.original(preprocess), preprocess.normalise)
+
+
+def metrics_of(logits: Tensor, labels: Tensor) -> Metrics:
+    """Top-1, macro F1, top-5 and mean cross-entropy of logits (n, classes) for labels (n,)."""
     ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
     return {
-        "images": len(images),
-        "top1": top1_accuracy(logits, images.labels),
-        "macro_f1": macro_f1(logits, images.labels),
-        "top5": float((ranked == images.labels[:, None]).any(dim=1).double().mean()),
-        "loss": float(F.cross_entropy(logits.double(), images.labels)),
+        "images": len(labels),
+        "top1": top1_accuracy(logits, labels),
+        "macro_f1": macro_f1(logits, labels),
+        "top5": float((ranked == labels[:, None]).any(dim=1).double().mean()),
+        "loss": float(F.cross_entropy(logits.double(), labels)),
     }
 
 

@@ -74,15 +74,15 @@ class SubnetEvaluator:
 
     def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
         """Validation error of an architecture with the supernet's weights, in [0, 1]."""
-        subnet = self.calibrated(supernet, architecture)
-        folded(subnet)
-        return self.error_of(subnet)
+        return self.errors(supernet, architecture)[TOP1.name]
 
     def errors(
         self, supernet: Supernet, architecture: Architecture, objectives: Sequence[Measured] = (TOP1,)
     ) -> dict[str, float]:
         """Validation errors by name, each in [0, 1], of an architecture with the supernet's weights; top-1 always."""
-        logits = self._answers(self.calibrated(supernet, architecture))
+        subnet = self.calibrated(supernet, architecture)
+        folded(subnet)
+        logits = self._answers(subnet)
         return {o.name: o.error(logits, self.validation.labels) for o in (TOP1, *objectives)}
 
     def error_of(self, subnet: Subnet) -> float:

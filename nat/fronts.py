@@ -1,11 +1,14 @@
 """Fronts: which of the evaluated subnets are reported, and how they look as data."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nat.archive import Evaluation
+from nat.bootstrap import intervals
 from nat.objectives import ERROR, Named
 from nat.pareto import hypervolume, non_dominated, spread_subset
 from nat.problem import SearchProblem
@@ -57,11 +60,18 @@ def columns_of(problem: SearchProblem) -> list[Named]:
     return [o for o in (*problem.measured, *problem.known) if o.name not in CONTRACT]
 
 
-def row(evaluation: Evaluation, metrics: dict[str, Any] | None, columns: Sequence[Named] = ()) -> dict[str, Any]:
+def row(
+    evaluation: Evaluation,
+    metrics: dict[str, Any] | None,
+    columns: Sequence[Named] = (),
+    correct: Mapping[str, NDArray[np.bool_]] = MappingProxyType({}),
+) -> dict[str, Any]:
     """One subnet as front.json has it; `columns_of` the problem follow by name, as the search saw them.
 
     `val_top1` is what the search saw: the adapted supernet's weights with recalibrated batch norm.
-    `finetuned_val_top1` and `test_top1` are the fine-tuned net's.
+    `finetuned_val_top1` and `test_top1` are the fine-tuned net's, `val_interval` and `test_interval` their 95 %
+    bootstrap intervals over images, from what the net is right on (`correct`, by split). A net that found no time for
+    fine-tuning has the same with the supernet's weights, and `finetuned` is false.
     """
     return {
         "id": evaluation.architecture.id,
@@ -70,9 +80,10 @@ def row(evaluation: Evaluation, metrics: dict[str, Any] | None, columns: Sequenc
         "params": round(evaluation.objectives["params"]),
         "resolution": evaluation.architecture.resolution,
         "val_top1": 1.0 - evaluation.objectives[ERROR],
-        "finetuned": metrics is not None,
+        "finetuned": metrics is not None and metrics.get("finetuned", True),
         "finetuned_val_top1": metrics["val"]["top1"] if metrics else None,
         "test_top1": metrics["test"]["top1"] if metrics else None,
+        **intervals(correct),
         **{column.name: evaluation.objectives[column.name] for column in columns},
     }
 

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -180,6 +180,11 @@ class TransferOptions(BaseModel):
     threads: int | None = Field(default=None, ge=1)
     data_root: str | None = None
     skip_corrupt: bool = False
+    adaptation: Literal["rounds", "frozen"] = "rounds"
+    time: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    evaluations: int | None = Field(default=None, ge=2)
+    evaluation_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto", "off"] = "auto"
+    warm_start: str | None = None
 
     @field_validator("data", "supernet")
     @classmethod
@@ -192,6 +197,11 @@ class TransferOptions(BaseModel):
     @classmethod
     def _read_limit(cls, value: object) -> object:
         return read_amount(value) if isinstance(value, str) else value
+
+    @field_validator("time", "evaluation_limit", mode="before")
+    @classmethod
+    def _read_time(cls, value: object) -> object:
+        return read_seconds(value) if isinstance(value, str) and value not in ("auto", "off") else value
 
     @field_validator("resolutions", mode="before")
     @classmethod
@@ -281,6 +291,24 @@ def read_amount(text: str) -> int:
         value = 0
     if value <= 0:
         raise InputError(f"expected a number above 0 such as 30M or 500k, got '{text}'.")
+    return value
+
+
+def read_seconds(text: str) -> float:
+    """A time in seconds, or with a suffix s, m or h: "30m" is 1,800.
+
+    Raises:
+        InputError: it is none, or not above 0.
+    """
+    factors = {"s": 1, "m": 60, "h": 3600}
+    word = text.strip().lower()
+    factor = factors.get(word[-1:], 0)
+    try:
+        value = float(word[:-1] if factor else word) * (factor or 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise InputError(f"expected a time such as 90s, 30m or 2h, got '{text}'.")
     return value
 
 

@@ -9,16 +9,13 @@ from nat.archive import Archive, Evaluation
 from nat.bundle import copy_bundle, load_bundle
 from nat.errors import BudgetError, InputError
 from nat.fronts import pareto_set, within
-from nat.objectives import ERROR, read_objectives
+from nat.objectives import ERROR
 from nat.pipeline import reopened
-from nat.preparation import read_latency_table
-from nat.pretrained.store import load_supernet_file
+from nat.preparation import problem_of
 from nat.problem import SearchProblem
 from nat.progress import Progress
 from nat.run_folder import RunFolder, check_new
-from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
-from nat.supernet.space import MobileNetSpace
 
 
 def pick(
@@ -46,21 +43,17 @@ def pick(
         RunError: the run is not finished, or `out` is there already or cannot be made.
     """
     folder = RunFolder(run)
-    folder.read_front()
+    report = folder.read_front()
     out = out.expanduser()
     check_new(out)  # before any work
-    config = folder.read_config()
-    options = folder.read_options()
-    space = MobileNetSpace.from_json(config["space"])
-    table = read_latency_table(folder.latency) if folder.latency.is_file() else None
-    if limits.max_latency_ms is not None and table is None:
+    problem = problem_of(folder)
+    if limits.max_latency_ms is not None and problem.costs.latency is None:
         raise InputError(f"the run in '{run}' has no latency table: transfer with --objectives top1,latency.")
-    costs = CostTable(space, config["data"]["classes"], table)
-    max_errors = [1.0 if least is None else 1.0 - least for least in (options.min_top1, min_top1)]
-    problem = SearchProblem(costs, read_objectives(options.objectives), max_error=max_errors[0])
     with Archive(folder.archive, read_only=True) as archive:
-        front = pareto_set(problem, archive.at_version(max(archive.versions)))
-    problem = replace(problem, limits=limits, max_error=min(max_errors))
+        version = report.get("weights_version", max(archive.versions))  # fronts of older versions lack it
+        front = pareto_set(problem, archive.at_version(version))
+    max_error = problem.max_error if min_top1 is None else min(problem.max_error, 1.0 - min_top1)
+    problem = replace(problem, limits=limits, max_error=max_error)
     eligible = within(problem, front)
     if not eligible:
         raise _nothing(problem, front, min_top1)
@@ -70,8 +63,7 @@ def pick(
         copy_bundle(ready, out)
     else:
         job = reopened(folder, progress)
-        supernet, _ = load_supernet_file(folder.supernet)
-        job.supernet.load_state_dict(supernet.state_dict())
+        job.load_adapted()
         job.write_subnet(architecture, out, finetune=finetune)
     return load_bundle(out).metrics
 

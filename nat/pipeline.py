@@ -11,29 +11,20 @@ from typing import Any
 
 import torch
 
-from nat.archive import Archive, Evaluation
-from nat.bundle import Bundle, load_bundle, measure, save_bundle
+from nat.archive import Archive, Evaluation, Proposal
+from nat.bundle import Bundle, answers, load_bundle, metrics_of, save_bundle
 from nat.datasets.device_stream import training_stream
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.stream import Batching, TrainStream
-from nat.errors import BudgetError, RunError, TransferError
+from nat.errors import BudgetError, RunError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import write_json
 from nat.finetuning import FinetuneRecipe, train_subnet
-from nat.fronts import (
-    SCHEMA,
-    columns_of,
-    control_row,
-    front_hypervolume,
-    limits_given,
-    pareto_set,
-    row,
-    thinned,
-    verdict,
-)
+from nat.forecast import TimeBudget, Trial
+from nat.fronts import pareto_set, thinned
 from nat.objectives import ERROR, read_objectives
 from nat.options import TransferOptions, steps_of
-from nat.plots import plot_front
+from nat.plan import Pace, Plan, within_evaluations
 from nat.preparation import (
     feasible,
     latency_table,
@@ -47,17 +38,19 @@ from nat.preparation import (
 )
 from nat.pretrained.card import Card
 from nat.pretrained.catalogue import load_supernet
-from nat.pretrained.store import save_supernet
+from nat.pretrained.store import load_supernet_file, save_supernet
 from nat.problem import SearchProblem
 from nat.progress import Progress, Silence
+from nat.reports import write_report
 from nat.run_folder import RunFolder
-from nat.search import Plan, Search
+from nat.search import Search
 from nat.searchers import check_searcher
 from nat.starting import adapted_to, has_general_features, start
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.subnet import Subnet
 from nat.supernet.training import Schedule, WeightTrainer
+from nat.warm_start import seeds_of
 
 PACKAGES = ("neural-architecture-transfer", "torch", "torchvision", "timm", "pymoo", "numpy", "scikit-learn")
 
@@ -80,6 +73,8 @@ def transfer(options: TransferOptions, out: Path, progress: Progress | None = No
     folder = RunFolder(out)
     folder.check_free()
     job = Transfer(with_absolute_paths(options), folder, progress or Silence())
+    if options.warm_start is not None:
+        job.seeds(job.amounts.initial)  # what cannot be used is said before anything is made
     with folder.locked():
         folder.create(job.config())
         return job.run()
@@ -121,6 +116,7 @@ class Transfer:
 
     def __init__(self, options: TransferOptions, folder: RunFolder, progress: Progress) -> None:
         self.options, self.folder, self.progress = options, folder, progress
+        self.tuning_steps: int | None = None
         check_searcher(options.searcher)
         objectives = read_objectives(options.objectives)
         self.device = torch_device(options.device)
@@ -162,19 +158,19 @@ class Transfer:
         if self.latency is not None and not self.folder.latency.is_file():
             write_json(self.folder.latency, self.latency.to_json())  # first: what follows depends on it
         with Archive(self.folder.archive) as archive:
-            evaluations, total = self._search(archive), len(archive)
+            evaluations = self._search(archive)
         if not self.problem.keeping(evaluations):
             raise self._too_inaccurate(evaluations)
-        front = thinned(pareto_set(self.problem, evaluations), self.amounts.front)
-        tuned = {e.architecture: self._tuned(e.architecture, self.folder.subnets) for e in front}
-        controls = {
-            name: self._tuned(architecture, self.folder.controls)
-            for name, architecture in (
-                ("largest subnet", self.problem.space.largest()),
-                ("smallest subnet", self.problem.space.smallest()),
-            )
-        }
-        return self._report(evaluations, total, front, tuned, controls)
+        front = [e.architecture for e in thinned(pareto_set(self.problem, evaluations), self.amounts.front)]
+        space = self.problem.space
+        ends = {"largest subnet": space.largest(), "smallest subnet": space.smallest()}
+        if self.options.time is not None:
+            stream = self.stream(self.options.seed + 1)
+            budget = self._time(stream, self.evaluator())
+            self.tuning_steps = budget.settle({*front, *ends.values()}, self._tuning_steps(stream))
+        tuned = {architecture: self._tuned(architecture, self.folder.subnets) for architecture in front}
+        controls = {name: self._tuned(architecture, self.folder.controls) for name, architecture in ends.items()}
+        return write_report(self.folder, self.problem, self.options, evaluations, tuned, controls)
 
     def _too_inaccurate(self, evaluations: Sequence[Evaluation]) -> BudgetError:
         found = sorted(1.0 - evaluation.objectives[ERROR] for evaluation in evaluations)
@@ -185,32 +181,82 @@ class Transfer:
         )
 
     def _search(self, archive: Archive) -> list[Evaluation]:
-        a = self.amounts
-        stream = self.stream(self.options.seed)
-        first, each = (steps_of(text, stream.steps_per_epoch) for text in (a.first_training, a.round_training))
-        plan = Plan(a.initial, a.rounds, a.per_round, a.archive, first, each, self.options.seed)
-        evaluator = self.evaluator()
-        schedule = Schedule(a.learning_rate, plan.total_steps, min(20, first // 10))
-        trainer = WeightTrainer(self.supernet, schedule)
+        """The evaluations with the final weights, which the supernet then has."""
+        searched = [event["version"] for event in self.folder.read_events() if event["event"] == "searched"]
+        if searched and self.folder.supernet.is_file():
+            self.load_adapted()
+            return archive.at_version(searched[-1])
+        fresh = not self.folder.training.is_file()
+        evaluator, stream = self.evaluator(), self.stream(self.options.seed)
+        if fresh:
+            self._start(evaluator)
+        plan, pace = self._planned(stream, evaluator)
         search = Search(
             self.problem,
-            make_searcher(self.options.searcher, a),
+            make_searcher(self.options.searcher, self.amounts),
             plan,
-            trainer,
+            WeightTrainer(self.supernet, self._schedule(plan)),
             stream,
             evaluator,
             archive,
             self.folder.training,
             self.folder.log,
             self.progress,
+            pace=pace,
+            seeds=[] if archive.proposals(0) else self.seeds(plan.initial),
+            limit=self.options.evaluation_limit,
         )
-        if not search.restore():
-            self._start(evaluator)
+        if fresh:
             search.save()
+        else:
+            search.restore()
         evaluations = search.run()
-        if not self.folder.supernet.is_file():
-            save_supernet(self.supernet, self._adapted_card(), self.folder.supernet)
+        save_supernet(self.supernet, self._adapted_card(), self.folder.supernet)
+        self.folder.log("searched", 0.0, {"version": evaluations[0].weights_version})
         return evaluations
+
+    def load_adapted(self) -> None:
+        """Gives the supernet the weights that the search has left."""
+        supernet, _ = load_supernet_file(self.folder.supernet)
+        self.supernet.load_state_dict(supernet.state_dict())
+
+    def seeds(self, initial: int) -> list[Proposal]:
+        """Half of the initial sample, of the run to start from, if there is one."""
+        if self.options.warm_start is None:
+            return []
+        return seeds_of(Path(self.options.warm_start), self.problem, initial // 2)
+
+    def _schedule(self, plan: Plan) -> Schedule:
+        return Schedule(self.amounts.learning_rate, max(1, plan.total_steps), min(20, plan.first_steps // 10))
+
+    # --- amounts and time ------------------------------------------------------------------------------------------
+
+    def _planned(self, stream: TrainStream, evaluator: SubnetEvaluator) -> tuple[Plan, Pace]:
+        """The amounts of the search within the budgets, and what keeps it within its time."""
+        a, frozen = self.amounts, self.options.adaptation == "frozen"
+        first, each = (steps_of(text, stream.steps_per_epoch) for text in (a.first_training, a.round_training))
+        plan = Plan(a.initial, a.rounds, a.per_round, a.archive, first, each, self.options.seed, frozen)
+        if self.options.evaluations is not None:
+            plan = within_evaluations(plan, self.options.evaluations)
+        if self.options.time is None:
+            return plan, Pace()
+        timed = self._time(stream, evaluator).plan(plan, self._tuning_steps(stream), self.amounts.front + 2)
+        return timed.plan, Pace(self.folder.elapsed, timed.until, timed.speeds)
+
+    def _time(self, stream: TrainStream, evaluator: SubnetEvaluator) -> TimeBudget:
+        assert self.options.time is not None
+        self.progress.say(f"keeping to {self.options.time:.0f} s")
+        images = len(self.splits.val) + len(self.splits.test)
+        trial = Trial(self.problem, self.supernet, stream, evaluator, images)
+        return TimeBudget(self.options.time, self.folder.elapsed, self.folder.plan, trial)
+
+    def _tuning_steps(self, stream: TrainStream) -> int:
+        """Steps of each subnet's fine-tuning: as settled for a budget of time, else as the effort says."""
+        if self.tuning_steps is not None:
+            return self.tuning_steps
+        return steps_of(self.amounts.finetuning, stream.steps_per_epoch)
+
+    # --- parts -----------------------------------------------------------------------------------------------------
 
     def _start(self, evaluator: SubnetEvaluator) -> None:
         started = time.perf_counter()
@@ -265,11 +311,9 @@ class Transfer:
     def write_subnet(self, architecture: Architecture, path: Path, *, finetune: bool) -> None:
         """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""
         subnet = self.evaluator().calibrated(self.supernet, architecture)
-        if finetune:
-            stream = self.stream(self.options.seed + 1)
-            recipe = FinetuneRecipe(
-                steps_of(self.amounts.finetuning, stream.steps_per_epoch), self.amounts.finetuning_rate
-            )
+        stream = self.stream(self.options.seed + 1)
+        recipe = FinetuneRecipe(self._tuning_steps(stream), self.amounts.finetuning_rate)
+        if finetune := finetune and recipe.steps > 0:
             title = f"fine-tuning {architecture.id} at {architecture.resolution} px"
             with self.progress.task(title, recipe.steps) as task:
                 train_subnet(subnet, stream, recipe, self.device, task.advance)
@@ -282,6 +326,8 @@ class Transfer:
         plain.load_state_dict(subnet.state_dict())  # the values, not the layout, which decides rounding
         preprocess = self.preprocessing(architecture.resolution)
         macs, params = self.problem.costs.of(architecture)
+        splits = {"val": self.splits.val, "test": self.splits.test}
+        logits = {name: answers(plain, preprocess, images) for name, images in splits.items()}
         metrics = {
             "id": architecture.id,
             "macs": macs,
@@ -289,12 +335,12 @@ class Transfer:
             "resolution": architecture.resolution,
             "finetuned": finetuned,
             "supernet": Path(self.options.supernet).name,  # of a file, not where it lies
-            "val": measure(plain, preprocess, self.splits.val),
-            "test": measure(plain, preprocess, self.splits.test),
+            **{name: metrics_of(logits[name], images.labels) for name, images in splits.items()},
             "threads": torch.get_num_threads(),
             "data": self._data(),
         }
-        save_bundle(path, plain, preprocess, self.splits.classes, metrics)
+        correct = {name: logits[name].argmax(dim=1) == images.labels for name, images in splits.items()}
+        save_bundle(path, plain, preprocess, self.splits.classes, metrics, correct)
 
     def _data(self) -> dict[str, Any]:
         return {
@@ -322,46 +368,3 @@ class Transfer:
             trained_on=f"{self.card.trained_on}; then {self.splits.card.name}",
             licence=self.card.licence,
         )
-
-    def _report(
-        self,
-        evaluations: Sequence[Evaluation],
-        total: int,
-        front: Sequence[Evaluation],
-        tuned: dict[Architecture, Bundle],
-        controls: dict[str, Bundle],
-    ) -> dict[str, Any]:
-        if not front:
-            raise TransferError("no subnet could be evaluated with the final weights.")
-        reference = self.problem.reference_point()
-        columns = columns_of(self.problem)
-        rows = [row(evaluation, tuned[evaluation.architecture].metrics, columns) for evaluation in front]
-        limits = limits_given(self.problem)
-        control_rows = [
-            control_row(name, bundle.metrics, self.problem.known_of(bundle.model.architecture))
-            for name, bundle in controls.items()
-        ]
-        report = {
-            "schema": SCHEMA,
-            "dataset": self.splits.card.name,
-            "num_classes": self.splits.num_classes,
-            "supernet": self.options.supernet,
-            "searcher": self.options.searcher,
-            "seed": self.options.seed,
-            "evaluations": total,
-            "seconds": round(self.folder.seconds_logged(), 1),
-            "hypervolume": front_hypervolume(self.problem, evaluations),
-            "reference_point": dict(zip(self.problem.names, reference.tolist(), strict=True)),
-            "objectives": list(self.problem.names),
-            "columns": [{"name": o.name, "title": o.title, "unit": o.unit} for o in columns],
-            "limits": limits,
-            "min_top1": self.options.min_top1,
-            "latency": None if self.latency is None else {**self.latency.machine, **self.latency.error},
-            "front": rows,
-            "controls": control_rows,
-            "verdict": verdict(rows, control_rows, limits),
-        }
-        searched = [(e.objectives["macs"], 1.0 - e.objectives[ERROR]) for e in evaluations]
-        plot_front(report, searched, self.folder.picture)
-        write_json(self.folder.front, report)  # last: it says that the run is finished
-        return report

@@ -65,3 +65,29 @@ def plot_front(front: dict[str, Any], searched: list[tuple[float, float]], path:
     axes.legend(loc="lower right", frameon=False)
     with whole_file(path) as draft:
         figure.savefig(draft, format="png")
+
+
+def plot_rounds(front: dict[str, Any], path: Path) -> None:
+    """Draws the hypervolume after each round against evaluations and against seconds.
+
+    Args:
+        front: content of front.json.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(8, 3.6), dpi=140, layout="constrained")
+    FigureCanvasAgg(figure)
+    rounds = front["rounds"]
+    for axes, key, label in zip(
+        figure.subplots(1, 2, sharey=True),
+        ("evaluations", "seconds"),
+        ("evaluations", "seconds of the run"),
+        strict=True,
+    ):
+        axes.plot([r[key] for r in rounds], [r["hypervolume"] for r in rounds], color=FINETUNED, lw=2, marker="o")
+        axes.set_xlabel(label)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("hypervolume (share of the box)")
+    figure.suptitle(f"{front['dataset']}: each round's front with its own weights", x=0.02, ha="left")
+    with whole_file(path) as draft:
+        figure.savefig(draft, format="png")

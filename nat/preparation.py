@@ -13,9 +13,12 @@ from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
 from nat.errors import BudgetError, InputError
 from nat.files import read_json
+from nat.objectives import read_objectives
 from nat.options import Effort, TransferOptions
 from nat.pretrained.catalogue import list_checkpoints
+from nat.problem import SearchProblem
 from nat.progress import Progress, Task
+from nat.run_folder import RunFolder
 from nat.searchers import NatSearcher, RandomSearcher, Searcher, check_searcher
 from nat.supernet.costs import CostTable
 from nat.supernet.latency import LatencyTable
@@ -36,6 +39,7 @@ def with_absolute_paths(options: TransferOptions) -> TransferOptions:
         "data_root": _absolute(options.data_root, set()) if options.data_root else None,
         "latency": _absolute(options.latency, set()) if options.latency else None,
         "objectives": ",".join(map(_absolute_objective, options.objectives.split(","))),
+        "warm_start": _absolute(options.warm_start, set()) if options.warm_start else None,
     }
     return options.model_copy(update=changes)
 
@@ -103,6 +107,19 @@ def transfer_space(space: MobileNetSpace, options: TransferOptions, splits: Spli
 def limits_of(options: TransferOptions) -> Limits:
     """The limits on what is known of an architecture."""
     return Limits(options.max_macs, options.max_params, options.max_memory, options.max_latency_ms)
+
+
+def problem_of(folder: RunFolder) -> SearchProblem:
+    """The problem of an existing run, without its images or weights.
+
+    Raises:
+        RunError: the folder holds no run.
+        InputError: its objectives or its latency table cannot be read any more.
+    """
+    config, options = folder.read_config(), folder.read_options()
+    costs = CostTable(MobileNetSpace.from_json(config["space"]), config["data"]["classes"], kept_latency(folder))
+    max_error = 1.0 if options.min_top1 is None else 1.0 - options.min_top1
+    return SearchProblem(costs, read_objectives(options.objectives), limits_of(options), max_error)
 
 
 def feasible(
@@ -173,6 +190,11 @@ def latency_table(
         return None
     with counted(progress, "measuring latency") as report:
         return measure_table(space, num_classes, device, report)
+
+
+def kept_latency(folder: RunFolder) -> LatencyTable | None:
+    """The table that a run keeps, if it needs one."""
+    return read_latency_table(folder.latency) if folder.latency.is_file() else None
 
 
 def read_latency_table(path: Path) -> LatencyTable:

@@ -54,13 +54,17 @@ class RunFolder:
         self.config = self.path / "config.json"
         self.archive = self.path / "archive.sqlite"
         self.events = self.path / "events.jsonl"
+        self.plan = self.path / "plan.json"
         self.training = self.path / "training.pt"
         self.supernet = self.path / "supernet.safetensors"
         self.latency = self.path / "latency.json"
         self.front = self.path / "front.json"
         self.picture = self.path / "front.png"
+        self.progress_picture = self.path / "rounds.png"
         self.subnets = self.path / "subnets"
         self.controls = self.path / "controls"
+        self._opened = time.monotonic()
+        self._before: float | None = None  # seconds of earlier sessions
 
     def check_free(self) -> None:
         """Raises `RunError` if the folder is used or cannot be made; makes nothing."""
@@ -117,13 +121,16 @@ class RunFolder:
             yield
 
     def sweep(self) -> None:
-        """Removes the drafts of files and of bundles that a kill left unfinished."""
+        """Removes the drafts of files and of bundles that a kill left unfinished, and ends a line that it cut off."""
         for place in (self.path, self.subnets, self.controls):
             for path in place.glob(".*.draft"):
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
                     path.unlink()
+        if self.events.is_file() and not self.events.read_bytes().endswith(b"\n"):
+            with self.events.open("a", encoding="utf-8") as file:
+                file.write("\n")
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.json.
@@ -170,20 +177,36 @@ class RunFolder:
         return data
 
     def log(self, event: str, seconds: float, detail: Mapping[str, Any] | None = None) -> None:
-        """Adds a line to events.jsonl: what was done, and how long it took."""
+        """Adds a line to events.jsonl: what was done, how long it took, and what the run's clock says."""
+        times = {"seconds": round(seconds, 3), "elapsed": round(self.elapsed(), 3)}
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = json.dumps({"time": stamp, "event": event, "seconds": round(seconds, 3), **(detail or {})})
+        line = json.dumps({"time": stamp, "event": event, **times, **(detail or {})})
         with self.events.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def seconds_logged(self) -> float:
-        """Time that all steps took together, over all sessions of the run."""
+    def read_events(self) -> list[dict[str, Any]]:
+        """The lines of events.jsonl, but for one that a kill cut off."""
         if not self.events.is_file():
-            return 0.0
-        total = 0.0
+            return []
+        found = []
         for line in self.events.read_text(encoding="utf-8").splitlines():
             try:
-                total += float(json.loads(line)["seconds"])
-            except (ValueError, KeyError):  # a line that a kill cut off
+                event = json.loads(line)
+            except ValueError:
                 continue
-        return total
+            if isinstance(event, dict) and "event" in event and "seconds" in event:
+                found.append(event)
+        return found
+
+    def seconds_logged(self) -> float:
+        """Time that all steps took together, over all sessions of the run."""
+        return sum(float(event["seconds"]) for event in self.read_events())
+
+    def elapsed(self) -> float:
+        """Wall-clock seconds of the run so far: of this session, since this object was made, and of those before.
+
+        Of a session that was killed the time up to its last event counts: what it did not finish is lost, and its time.
+        """
+        if self._before is None:
+            self._before = max((float(event.get("elapsed", 0.0)) for event in self.read_events()), default=0.0)
+        return self._before + time.monotonic() - self._opened

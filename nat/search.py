@@ -9,7 +9,7 @@ earlier rounds: so a search that was killed does, when resumed, what it would ha
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,18 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from nat.archive import Archive, Evaluation
+from nat.archive import Archive, Evaluation, Proposal
+from nat.attempts import attempt, seconds_allowed
 from nat.datasets.stream import TrainStream
-from nat.errors import NatError, TransferError
+from nat.errors import TransferError
 from nat.evaluation import SubnetEvaluator
 from nat.objectives import ERROR
 from nat.pareto import select_by_rank
+from nat.plan import Pace, Plan
 from nat.pretrained.store import write_state
 from nat.problem import SearchProblem
 from nat.progress import Progress, Silence
+from nat.rounds import round_record
 from nat.searchers.base import Searcher
 from nat.supernet.architecture import Architecture
 from nat.supernet.supernet import Supernet
@@ -33,38 +36,6 @@ from nat.supernet.training import WeightTrainer
 
 Log = Callable[[str, float, dict[str, object]], None]
 SAVE_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Amounts of a search.
-
-    Attributes:
-        initial: architectures of round 0.
-        rounds: later rounds.
-        per_round: new architectures of each of them.
-        archive: most earlier architectures that a round evaluates again.
-        first_steps: training steps of round 0.
-        round_steps: training steps of each later round.
-        seed: of everything random.
-    """
-
-    initial: int
-    rounds: int
-    per_round: int
-    archive: int
-    first_steps: int
-    round_steps: int
-    seed: int
-
-    @property
-    def total_steps(self) -> int:
-        """Training steps of the whole search."""
-        return self.last_step(self.rounds)
-
-    def last_step(self, round: int) -> int:
-        """Number of training steps at the end of a round."""
-        return self.first_steps + round * self.round_steps
 
 
 class Search:
@@ -81,6 +52,9 @@ class Search:
         checkpoint: file for weights and optimiser, rewritten as the training goes on.
         log: called after each part with its name, seconds and details.
         progress: shows how far it is.
+        pace: keeps it within its time; None for any time.
+        seeds: proposed for round 0, before what the strategy proposes.
+        limit: seconds that an evaluation may take, as `seconds_allowed` reads it.
     """
 
     def __init__(
@@ -95,97 +69,150 @@ class Search:
         checkpoint: Path,
         log: Log = lambda event, seconds, detail: None,
         progress: Progress | None = None,
+        *,
+        pace: Pace | None = None,
+        seeds: Sequence[Proposal] = (),
+        limit: float | str = "auto",
     ) -> None:
         self.problem, self.searcher, self.plan = problem, searcher, plan
         self.trainer, self.stream, self.evaluator = trainer, stream, evaluator
         self.archive, self.checkpoint, self.log = archive, checkpoint, log
         self.progress = progress or Silence()
+        self.pace, self.seeds, self.limit = pace or Pace(), seeds, limit
         assert isinstance(trainer.network, Supernet)
         self.supernet = trainer.network
 
     def run(self) -> list[Evaluation]:
-        """Runs, or goes on, to the end.
+        """Runs, or goes on, to the end, or until the time is up.
 
         Returns:
-            The evaluations with the final weights.
+            The evaluations with the final weights: those of the last round that was evaluated whole.
 
         Raises:
             TransferError: no architecture could be evaluated.
         """
-        first = next(k for k in range(self.plan.rounds + 1) if self.trainer.step_count <= self.plan.last_step(k))
-        for round in range(first, self.plan.rounds + 1):
+        round = next(k for k in range(self.plan.rounds + 1) if self.trainer.step_count <= self.plan.last_step(k))
+        while round <= self.plan.rounds:
             pool = self._pool(round)
             self._adapt(round, pool)
-            self._evaluate(round, pool)
-        return self.archive.at_version(self.plan.rounds)
+            if not self._evaluate(round, pool):
+                self.progress.say(f"the time is up in round {round}, which is left out")
+                return self._before(round)
+            round += 1
+            self._shorten(round)
+        return self.archive.at_version(self.plan.version(self.plan.rounds))
 
     def _pool(self, round: int) -> list[Architecture]:
-        """Proposals of the round, then the best of the last round's pool."""
+        """Proposals of the round, then the best of the last round's pool, unless they are known with these weights."""
         started = time.perf_counter()
+        plan = self.plan
+        current = [e for e in self.archive.at_version(plan.version(round - 1)) if e.round < round] if round else []
+        proposed = self.archive.proposals(round)
+        if not proposed:
+            proposed = self._proposed(round, current)
+            self.archive.add_proposals(round, proposed)
+            seconds = time.perf_counter() - started
+            self.log("propose", seconds, {"round": round, "proposed": len(proposed), **self.searcher.seconds})
+            self.pace.measured("proposal", seconds, min(1, round))
+        kept = [] if plan.frozen else best(self.problem, current, plan.archive)
+        return [*(p.architecture for p in proposed), *(evaluation.architecture for evaluation in kept)]
+
+    def _proposed(self, round: int, current: Sequence[Evaluation]) -> list[Proposal]:
         rng = np.random.default_rng([self.plan.seed, 1, round])
-        count = self.plan.per_round if round else self.plan.initial
-        current = self.archive.at_version(round - 1)
-        proposed = self.searcher.propose(self.problem, current, count, rng)
-        kept = best(self.problem, current, self.plan.archive)
-        self.log("propose", time.perf_counter() - started, {"round": round, "proposed": len(proposed)})
-        return [*proposed, *(evaluation.architecture for evaluation in kept)]
+        if round:
+            return self.searcher.propose(self.problem, current, self.plan.per_round, rng)
+        count = self.plan.initial - len(self.seeds)
+        drawn = self.searcher.propose(self.problem, current, self.plan.initial, rng)
+        seeded = {seed.architecture for seed in self.seeds}
+        fresh = [proposal for proposal in drawn if proposal.architecture not in seeded]
+        if len(fresh) > count:
+            fresh = [fresh[i] for i in sorted(rng.choice(len(fresh), max(0, count), replace=False))]
+        return [*self.seeds, *fresh]
 
     def _adapt(self, round: int, pool: Sequence[Architecture]) -> None:
-        last = self.plan.last_step(round)
-        granted = last - self.trainer.step_count
-        if granted <= 0:
+        first, last = self.trainer.step_count, self.plan.last_step(round)
+        if last <= first:
             return
         started = time.perf_counter()
         title = f"round {round}/{self.plan.rounds}  adapting the supernet"
-        with self.progress.task(title, granted) as task:
-            steps = _Steps(self, last, lambda: task.advance())
+        with self.progress.task(title, last - first) as task:
+            steps = _Steps(self, last, len(pool), lambda: task.advance())
             self.searcher.adapt(steps, self.problem, self.problem.space.encode(pool))
-        self.trainer.step_count = last  # a strategy may leave steps unused
+        taken = self.trainer.step_count - first
+        self.trainer.step_count = last  # a strategy, or the time, may leave steps unused
         self.save()
-        self.log("adapt", time.perf_counter() - started, {"round": round, "steps": granted})
+        seconds = time.perf_counter() - started
+        self.pace.measured("step", seconds, taken)
+        self.log("adapt", seconds, {"round": round, "steps": taken})
 
-    def _evaluate(self, round: int, pool: Sequence[Architecture]) -> None:
-        done = self._done(round)
+    def _evaluate(self, round: int, pool: Sequence[Architecture]) -> bool:
+        """Evaluates what of the pool is not evaluated yet; whether it came to the end before the time was up."""
+        version, done = self.plan.version(round), self._done(round)
         waiting = [architecture for architecture in pool if architecture not in done]
+        earlier = [e.seconds for e in self.archive.evaluations() if not e.failed]
         with self.progress.task(f"round {round}/{self.plan.rounds}  evaluating subnets", len(waiting)) as task:
             for architecture in waiting:
-                evaluation = self._measure(architecture, round)
+                if self.pace.over and self.archive.at_version(self.plan.version(max(0, round - 1))):
+                    return False
+                limit = seconds_allowed(self.limit, earlier)
+                evaluation = attempt(
+                    self.problem, architecture, self._errors, round=round, version=version, limit=limit
+                )
                 self.archive.add(evaluation)
                 detail = {"round": round, "id": architecture.id, "failed": evaluation.failed}
                 self.log("evaluate", evaluation.seconds, detail)
+                if not evaluation.failed:
+                    earlier.append(evaluation.seconds)
+                    self.pace.measured("evaluation", sum(earlier[-50:]), len(earlier[-50:]))
                 task.advance()
-        if not self.archive.at_version(round):
+        if not self.archive.at_version(version):
             failures = self.archive.failures()
             raise TransferError(
                 f"none of {len(pool)} subnets could be evaluated; the last one: {failures[-1].error}. "
                 "If the cause has gone, resume tries all again; else start a new run with other settings."
             )
+        if waiting:
+            self._note(round)
+        return True
+
+    def _errors(self, architecture: Architecture) -> dict[str, float]:
+        return self.evaluator.errors(self.supernet, architecture, self.problem.measured)
+
+    def _note(self, round: int) -> None:
+        record = round_record(self.problem, self.archive.evaluations(), self.archive.proposals(round), round)
+        self.log("round", 0.0, record)
 
     def _done(self, round: int) -> set[Architecture]:
         """What a round need not evaluate any more: also its failures, unless all failed, which a retry may mend."""
-        if not self.archive.at_version(round):
+        if not self.archive.at_version(self.plan.version(round)):
             return set()
         return {evaluation.architecture for evaluation in self.archive.evaluations() if evaluation.round == round}
 
-    def _measure(self, architecture: Architecture, round: int) -> Evaluation:
-        """Evaluates one architecture; whatever goes wrong with it is recorded, and the search goes on."""
-        started = time.perf_counter()
-        objectives, error = dict[str, float](), None
-        try:
-            errors = self.evaluator.errors(self.supernet, architecture, self.problem.measured)
-            if not all(map(math.isfinite, errors.values())):
-                raise TransferError("the error is not a finite number")
-            objectives = errors | self.problem.known_of(architecture)
-        except (NatError, RuntimeError, ValueError, MemoryError) as problem:
-            error = f"{type(problem).__name__}: {problem}"[:500]
-        return Evaluation(
-            architecture=architecture,
-            objectives=objectives,
-            round=round,
-            weights_version=round,
-            seconds=time.perf_counter() - started,
-            error=error,
-        )
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def _shorten(self, next_round: int) -> None:
+        """Leaves out the rounds that there is no time for; the learning rate then falls to zero at the new end."""
+        rounds = self.pace.rounds(self.plan, next_round)
+        if rounds < self.plan.rounds:
+            self.progress.say(f"time for {rounds} of {self.plan.rounds} rounds")
+            self.plan = replace(self.plan, rounds=rounds)
+            self.trainer.schedule = replace(self.trainer.schedule, steps=max(1, self.plan.total_steps))
+        if math.isfinite(self.pace.until) and next_round <= self.plan.rounds:
+            write_state(self._completed, self.supernet.state_dict())
+
+    def _before(self, round: int) -> list[Evaluation]:
+        """The evaluations of the last whole round, with its weights taken up again; what there is in the first one."""
+        if round and not self.plan.frozen:
+            weights = torch.load(self._completed, map_location=self.evaluator.device, weights_only=True)
+            self.supernet.load_state_dict(weights)
+        return self.archive.at_version(self.plan.version(max(0, round - 1)))
+
+    @property
+    def _completed(self) -> Path:
+        """File for the weights of the last whole round, where the time may run out in the next one."""
+        return self.checkpoint.with_stem("completed")
+
+    # --- files -----------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Writes weights and optimiser."""
@@ -205,17 +232,18 @@ class Search:
 class _Steps:
     """`AdaptationSteps` of a round: saves now and then, so that long rounds lose little to an interruption."""
 
-    def __init__(self, search: Search, last: int, advance: Callable[[], None]) -> None:
+    def __init__(self, search: Search, last: int, evaluations: int, advance: Callable[[], None]) -> None:
         self.trainer = search.trainer
-        self._search, self._last, self._advance = search, last, advance
+        self._search, self._last, self._evaluations, self._advance = search, last, evaluations, advance
 
     def steps(self) -> Iterator[int]:
         saved = time.monotonic()
-        while (step := self.trainer.step_count) < self._last:
+        while (step := self.trainer.step_count) < self._last and not self._search.pace.training_over(self._evaluations):
             yield step
             self._advance()
             if time.monotonic() - saved > SAVE_SECONDS:
                 self._search.save()
+                self._search.log("save", 0.0, {"step": self.trainer.step_count})
                 saved = time.monotonic()
 
     def rng(self, step: int) -> Generator:

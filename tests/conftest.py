@@ -23,6 +23,25 @@ from nat.pretrained.store import save_supernet
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
+CUT_WRITE = """
+import os, signal, sqlite3, sys
+
+class Connection(sqlite3.Connection):
+    def commit(self):
+        if self.in_transaction and commits.pop():
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().commit()
+
+    def __exit__(self, kind, error, trace):
+        if kind is None:
+            self.commit()
+        return super().__exit__(kind, error, trace)
+
+commits = [True] + [False] * int(sys.argv[2])
+connect = sqlite3.connect
+sqlite3.connect = lambda *words, **named: connect(*words, factory=Connection, **named)
+"""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -60,3 +79,11 @@ def supernet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     supernet = Supernet(space, 5, generator=torch.Generator().manual_seed(0))
     save_supernet(supernet, Card("mini", "random weights", space, num_classes=5), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def cut_write() -> str:
+    """The head of a script that dies, by SIGKILL, when a write to an SQLite file lacks nothing but its COMMIT: the
+    write whose number, from 0, is the script's second word.
+    """
+    return CUT_WRITE

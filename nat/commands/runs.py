@@ -64,6 +64,18 @@ def transfer(
     skip_corrupt: Annotated[
         bool | None, typer.Option("--skip-corrupt", help="Count and skip images that cannot be read.")
     ] = None,
+    adaptation: Annotated[
+        str | None,
+        typer.Option(help="rounds, or frozen: trained once, nothing evaluated twice (MSuNAS)."),
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="Most time for the whole run, over all sessions: 30m, 2h.")] = None,
+    evaluations: Annotated[int | None, typer.Option(help="Most evaluations, those with newer weights counted.")] = None,
+    evaluation_limit: Annotated[
+        str | None, typer.Option(help="Most time for one evaluation: auto, off, 90s; what takes longer has failed.")
+    ] = None,
+    warm_start: Annotated[
+        Path | None, typer.Option(help="An earlier run on other images, whose best nets are evaluated first.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings from a TOML or JSON file, such as a run's config.json.")
     ] = None,
@@ -97,6 +109,11 @@ def transfer(
         "threads": threads,
         "data_root": data_root,
         "skip_corrupt": skip_corrupt,
+        "adaptation": adaptation,
+        "time": time,
+        "evaluations": evaluations,
+        "evaluation_limit": evaluation_limit,
+        "warm_start": None if warm_start is None else str(warm_start),
     }
     settings = read_config(config) if config else {}
     if set_ and isinstance(settings.get("overrides"), dict):
@@ -129,14 +146,26 @@ def resume(run: Run, json: Json = False) -> None:
     _show(report, run, json)
 
 
-def front(run: Run, json: Json = False) -> None:
-    """The Pareto-optimal subnets of a finished run as a table.
+def front(
+    run: Run,
+    rounds: Annotated[
+        bool, typer.Option("--rounds", help="What every round found, how well it was predicted, and what it cost.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """The Pareto-optimal subnets of a run as a table; of one that is not finished, the best so far.
 
     Example: `nat front runs/flowers`
     """
+    from nat.reports import front_so_far
     from nat.run_folder import RunFolder
 
-    _show(RunFolder(run).read_front(), run, json)
+    folder = RunFolder(run)
+    folder.read_config()  # says what is wrong with the folder, if anything is
+    report = folder.read_front() if folder.front.is_file() else front_so_far(folder)
+    _show(report, run, json)
+    if rounds and not json:
+        _show_rounds(report.get("rounds", []))
 
 
 def pick(
@@ -227,7 +256,7 @@ def _overrides(pairs: list[str]) -> dict[str, str]:
 
 def _say_stopped(progress: ConsoleProgress, out: Path) -> None:
     if (out / "config.json").is_file():
-        progress.say(f"stopped; nothing is lost: go on with 'nat resume {out}'")
+        progress.say(f"stopped; nothing is lost: go on with 'nat resume {out}'; the best so far: 'nat front {out}'")
 
 
 def _show(report: dict[str, Any], out: Path, json: bool) -> None:
@@ -249,7 +278,32 @@ def _show(report: dict[str, Any], out: Path, json: bool) -> None:
         print(sentence)
     if latency := report.get("latency"):
         print(latency_in_words(latency))
-    print(f"picture: {out / 'front.png'}   subnets: {out / 'subnets'}")
+    for reason in (failures := report.get("failures", {"count": 0, "reasons": []}))["reasons"]:
+        print(f"{reason['count']} of {failures['count']} failed evaluations: {reason['error']}")
+    if report.get("finished", True):
+        print(f"picture: {out / 'front.png'}   subnets: {out / 'subnets'}")
+
+
+PARTS = ("adapt", "evaluate", "fit", "evolve", "other")
+
+
+def _show_rounds(rounds: list[dict[str, Any]]) -> None:
+    """A line a round: what it found, how the new nets' errors had been predicted, and what it cost."""
+    numbers = [str(record["round"]) for record in rounds]
+
+    def show(title: str, columns: list[str], cells: list[list[str]]) -> None:
+        rows = [(number, *found) for number, found in zip(numbers, cells, strict=True)]
+        print_table(title, [(column, "right") for column in ("round", *columns)], rows)
+
+    found = [
+        [str(r["evaluations"]), str(r["failed"]), f"{r['hypervolume']:.4f}", f"{r['seconds']:.0f}"] for r in rounds
+    ]
+    show("what was found", ["evaluations", "failed", "hypervolume", "seconds"], found)
+    keys = ("kendall_tau", "spearman", "bias", "within_50", "within_90", "rms_z")
+    judged = [[str(r["compared"]), *("" if r[key] is None else f"{r[key]:.3f}" for key in keys)] for r in rounds]
+    columns = ["new nets", "tau", "Spearman", "bias", "in 50 %", "in 90 %", "rms z"]
+    show("predictions against what was measured afterwards", columns, judged)
+    show("seconds", list(PARTS), [[f"{r['cost'][part]:.1f}" for part in PARTS] for r in rounds])
 
 
 def _cells(net: dict[str, Any], name: str, further: list[dict[str, str]]) -> tuple[str, ...]:

@@ -5,15 +5,14 @@ weights some steps through `adapt`, and evaluates the pool with them. The archiv
 nothing between calls, so that a search that was interrupted goes on from the archive and the checkpoint.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from numpy.random import Generator
 from torch import Tensor
 
-from nat.archive import Evaluation
+from nat.archive import Evaluation, Proposal
 from nat.problem import SearchProblem
-from nat.supernet.architecture import Architecture
 from nat.supernet.space import Encodings
 from nat.supernet.training import WeightTrainer
 
@@ -34,15 +33,24 @@ class AdaptationSteps(Protocol):
 
 
 class Searcher(Protocol):
-    """A search strategy. Any object with these members will do."""
+    """A search strategy. Any object with these members will do.
+
+    Attributes:
+        name: what commands call it.
+        title: what it is, in a line.
+    """
 
     name: str
     title: str
 
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Of the last call of `propose`, by part: "fit" a model, "evolve" candidates. For the records only."""
+
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
-    ) -> list[Architecture]:
-        """Architectures to evaluate next.
+    ) -> list[Proposal]:
+        """Architectures to evaluate next, with the errors predicted of them, if any are.
 
         Args:
             problem: space, objectives (of which `problem.measured` are learnt from evaluations), limits.
@@ -51,7 +59,7 @@ class Searcher(Protocol):
             rng: source of randomness.
 
         Returns:
-            At most `count` distinct architectures that keep the limits, none of them among `evaluations`.
+            Proposals of at most `count` distinct architectures that keep the limits, none of them among `evaluations`.
         """
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:

@@ -1,14 +1,14 @@
 """Random search: the control that every strategy must beat."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from numpy.random import Generator
 
-from nat.archive import Evaluation
+from nat.archive import Evaluation, Proposal
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.sandwich import DRAWN, train_sandwich
-from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import sample_stratified, sample_uniform
 from nat.supernet.space import Encodings
 
@@ -18,14 +18,15 @@ class RandomSearcher:
 
     name = "random"
     title = "random search, stratified by multiply-adds; the control"
+    seconds: Mapping[str, float] = MappingProxyType({})
 
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
-    ) -> list[Architecture]:
+    ) -> list[Proposal]:
         """New architectures; the first call includes the smallest and the largest that the limits allow."""
         known = {evaluation.architecture for evaluation in evaluations}
         drawn = sample_stratified(problem.costs, count + len(known), rng, problem.limits)
-        fresh = [architecture for architecture in problem.space.decode(drawn) if architecture not in known]
+        fresh = [Proposal(architecture) for architecture in problem.space.decode(drawn) if architecture not in known]
         if len(fresh) <= count:
             return fresh
         return [fresh[i] for i in sorted(rng.choice(len(fresh), count, replace=False))]

@@ -30,9 +30,22 @@ HALF_PARAMS = sum(int(COSTS.of(a)[1]) for a in (SPACE.smallest(), SPACE.largest(
 LIMITS = [Limits(), Limits(max_macs=HALF), Limits(max_params=HALF_PARAMS), Limits(HALF, HALF_PARAMS)]
 
 
-def make(name: str) -> Searcher:
+class Asked:
+    """A strategy of whose proposals most tests look at the architectures only; the rest is as it is."""
+
+    def __init__(self, searcher: Searcher) -> None:
+        self.searcher = searcher
+        self.name, self.title, self.adapt = searcher.name, searcher.title, searcher.adapt
+
+    def propose(
+        self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
+    ) -> list[Architecture]:
+        return [proposal.architecture for proposal in self.searcher.propose(problem, evaluations, count, rng)]
+
+
+def make(name: str) -> Asked:
     """A strategy with settings small enough for tests; one that is not known here has its defaults."""
-    return NatSearcher(population=12, generations=4) if name == "nat" else SEARCHERS[name]()
+    return Asked(NatSearcher(population=12, generations=4) if name == "nat" else SEARCHERS[name]())
 
 
 every = pytest.mark.parametrize("name", SEARCHERS)
@@ -93,6 +106,17 @@ def test_proposals_are_new_legal_and_within_the_limits(name: str, limits: Limits
         proposed = make(name).propose(problem, evaluations, count, np.random.default_rng(3))
         check(problem, proposed, evaluations, count)
         assert len(proposed) == count, "a space of millions has some left"
+
+
+@every
+def test_predictions_are_whole_or_absent_and_seconds_are_told(name: str) -> None:
+    problem, searcher = SearchProblem(COSTS), make(name).searcher
+    for known in (some(problem, 12), []):
+        for proposal in searcher.propose(problem, known, 5, np.random.default_rng(0)):
+            assert (proposal.mean is None) == (proposal.deviation is None)
+            if proposal.mean is not None and proposal.deviation is not None:
+                assert known and 0 <= proposal.mean <= 1 and 0 <= proposal.deviation < np.inf
+        assert all(part in ("fit", "evolve") and seconds >= 0 for part, seconds in searcher.seconds.items())
 
 
 @every

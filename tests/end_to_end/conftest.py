@@ -52,11 +52,14 @@ def run(command: Command, transfer_words: Words, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="session")
 def front_of() -> Callable[[Path], dict[str, Any]]:
-    """What must be equal in the front.json of two runs of one seed: all but the time."""
+    """What must be equal in the front.json of two runs of one seed: all but times."""
 
     def read(run: Path) -> dict[str, Any]:
         front: dict[str, Any] = json.loads((run / "front.json").read_text())
         assert front.pop("seconds") > 0
+        for record in front["rounds"]:
+            assert record.pop("seconds") > 0
+            assert all(seconds >= 0 for seconds in record.pop("cost").values())
         return front
 
     return read

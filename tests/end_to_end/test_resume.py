@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nat.archive import Archive
 from nat.errors import RunError
 from nat.main import main
 from nat.pipeline import resume
@@ -136,16 +137,15 @@ def test_killed_at_any_moment(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_at_random_moments(
-    run: Path, transfer_words: Words, front_of: FrontOf, tmp_path: Path, command: Command, seed: int
+def test_killed_ten_times_at_random_moments(
+    run: Path, transfer_words: Words, front_of: FrontOf, tmp_path: Path, command: Command
 ) -> None:
-    """Three kills at moments that nobody chose, not even at the edge of an event."""
-    rng = np.random.default_rng(seed)
+    """One run, killed at ten moments that nobody chose, not even at the edge of an event."""
+    rng = np.random.default_rng(0)
     out = tmp_path / "killed"
     words = transfer_words(out)
     with processes() as start:
-        for at in sorted(rng.choice(np.arange(1, 16), 3, replace=False)):
+        for at in sorted(rng.choice(np.arange(1, 18), 10, replace=False)):
             delay = float(rng.uniform(0, 0.1))
 
             def moment(run: Path, least: int = int(at), delay: float = delay) -> bool:
@@ -153,6 +153,28 @@ def test_killed_at_random_moments(
 
             kill_at(start(words), out, moment)
             words = ["resume", str(out)]
+    assert command("resume", out).code == 0
+    check_same(out, run, front_of)
+
+
+@pytest.mark.parametrize("write", [3])
+def test_killed_in_the_middle_of_a_write_to_the_archive(
+    run: Path,
+    transfer_words: Words,
+    front_of: FrontOf,
+    tmp_path: Path,
+    command: Command,
+    cut_write: str,
+    write: int,
+) -> None:
+    """The evaluation that lacks nothing but its COMMIT is not there, and is made again."""
+    out = tmp_path / "killed"
+    script = cut_write + "from nat.main import main\nmain(sys.argv[3:])"
+    words = [sys.executable, "-c", script, "", str(write), *transfer_words(out)]
+    killed = subprocess.run(words, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with Archive(out / "archive.sqlite", read_only=True) as archive:
+        assert len(archive) == count(out, "evaluate") == write - 2, "two commits made tables and kept proposals"
     assert command("resume", out).code == 0
     check_same(out, run, front_of)
 
@@ -201,14 +223,29 @@ def test_what_is_no_run_is_refused(command: Command, tmp_path: Path, verb: str, 
     assert sorted(tmp_path.iterdir()) == names
 
 
-def test_an_unfinished_run_has_no_front_yet(run: Path, command: Command, tmp_path: Path) -> None:
+def test_an_unfinished_run_shows_the_best_so_far_and_gives_nothing_away(
+    run: Path, command: Command, tmp_path: Path
+) -> None:
     copied = Path(shutil.copytree(run, tmp_path / "copied"))
     (copied / "front.json").unlink()
-    for words in (["front", copied], ["pick", copied, "-o", tmp_path / "picked"]):
-        outcome = command(*words)
-        assert outcome.code == 2
-        assert f"nat resume {copied}" in outcome.err
+    outcome = command("front", copied, "--rounds")
+    assert outcome.code == 0, outcome.err
+    assert f"nat resume {copied}" in outcome.out.replace("\n", "")
+    so_far, whole = command("front", copied, "--json").json, json.loads((run / "front.json").read_text())
+    assert (so_far["finished"], so_far["controls"]) == (False, [])
+    for key in ("hypervolume", "evaluations", "rounds", "failures"):
+        assert so_far[key] == whole[key], key
+    assert [net["val_top1"] for net in so_far["front"]] == [net["val_top1"] for net in whole["front"]]
+    assert not any(net["finetuned"] for net in so_far["front"])
+    picked = command("pick", copied, "-o", tmp_path / "picked")
+    assert picked.code == 2 and f"nat resume {copied}" in picked.err
     assert not (tmp_path / "picked").exists()
+
+
+def test_a_run_without_a_result_has_no_front(run: Path, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text((run / "config.json").read_text())
+    outcome = command("front", tmp_path)
+    assert outcome.code == 2 and "nothing has been evaluated yet" in outcome.err
 
 
 def test_a_cut_line_of_events_does_no_harm(run: Path, command: Command, front_of: FrontOf, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ BUNDLE = {
     "preprocess.json",
     "labels.json",
     "metrics.json",
+    "correct.safetensors",
     "README.md",
 }
 

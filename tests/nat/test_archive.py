@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nat.archive import SCHEMA, Archive, Evaluation
+from nat.archive import INDEX, SCHEMA, TABLE, Archive, Evaluation, Proposal
+from nat.database import APPLICATION_ID
 from nat.errors import InputError, RunError
 from nat.supernet.architecture import Architecture
 
@@ -235,3 +236,63 @@ def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(path: Path, ackn
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+def test_a_write_that_is_cut_in_the_middle_leaves_nothing_of_itself(path: Path, cut_write: str) -> None:
+    """Killed between INSERT and COMMIT: the row is not there, all before it are, and the file is sound."""
+    words = [sys.executable, "-c", cut_write + WRITER, str(path), "8"]
+    writer = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+    assert writer.returncode == -signal.SIGKILL
+    told = [int(line) for line in writer.stdout.split()]
+    assert told == list(range(7)), "one commit made the tables, seven a row each"
+    with Archive(path) as archive:
+        assert [e.objectives["macs"] for e in archive.evaluations()] == [float(number) for number in told]
+        archive.add(done(1000))
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.999])
+def test_a_torn_log_of_writes_loses_the_last_rows_at_most(path: Path, tmp_path: Path, kept: float) -> None:
+    """What a power cut may leave: a write-ahead log that ends anywhere. A beginning of what was written is read."""
+    torn = tmp_path / "torn.sqlite"
+    with Archive(path) as archive:
+        for number in range(1, 30):
+            archive.add(done(number))
+        log = Path(f"{path}-wal").read_bytes()
+        torn.write_bytes(path.read_bytes())
+        Path(f"{torn}-wal").write_bytes(log[: int(kept * len(log))])
+    with Archive(torn) as archive:
+        numbers = [e.architecture.resolution for e in archive.evaluations()]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) < 29
+        archive.add(done(1000))
+
+
+def test_proposals_of_a_round_are_kept_whole_and_once(path: Path) -> None:
+    proposals = [Proposal(net(1), np.float64(0.25), np.float32(0.5)), Proposal(net(2)), Proposal(net(3), 0.125)]
+    with Archive(path) as archive:
+        assert archive.proposals(4) == []
+        archive.add_proposals(4, proposals)
+        with pytest.raises(InputError, match="round 4"):
+            archive.add_proposals(4, proposals[:1])
+        assert len(archive) == 0 and archive.proposals(3) == []
+    with Archive(path, read_only=True) as archive:
+        assert archive.proposals(4) == proposals
+        assert type(archive.proposals(4)[0].mean) is float
+
+
+def test_an_archive_of_the_first_schema_is_read_and_goes_on(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    for statement in (TABLE, INDEX, f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 1"):
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+    with Archive(path, read_only=True) as archive:
+        assert archive.proposals(0) == [] and archive.evaluations() == []
+    with Archive(path) as archive:
+        archive.add_proposals(0, [Proposal(net(1))])
+        archive.add(done(1))
+    with Archive(path, read_only=True) as archive:
+        assert archive.proposals(0) == [Proposal(net(1))] and len(archive) == 1

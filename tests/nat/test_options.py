@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nat.errors import InputError
-from nat.options import Effort, TransferOptions, checked, efforts, read_amount, read_config, steps_of
+from nat.options import Effort, TransferOptions, checked, efforts, read_amount, read_config, read_seconds, steps_of
 
 
 @pytest.mark.parametrize(
@@ -137,3 +137,22 @@ def test_what_is_asked_for_wins_over_gentleness() -> None:
     options = TransferOptions(data="x", overrides={"learning_rate": 0.02, "fit_classifier": False})
     amounts = options.amounts(general=True)
     assert (amounts.learning_rate, amounts.fit_classifier) == (0.02, False)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), (" 1.5H ", 5400)])
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert read_seconds(text) == seconds
+    assert TransferOptions(data="digits", time=text, evaluation_limit=text).evaluation_limit == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "0s", "-3m", "soon", "nan", "inf", "3d"])
+def test_times_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 90s, 30m or 2h"):
+        read_seconds(text)
+
+
+@pytest.mark.parametrize("word", ["auto", "off"])
+def test_the_limit_of_an_evaluation_may_be_a_word(word: str) -> None:
+    assert TransferOptions(data="digits", evaluation_limit=word).evaluation_limit == word
+    with pytest.raises(ValueError, match="time"):
+        TransferOptions(data="digits", time=word)

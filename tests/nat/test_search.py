@@ -1,23 +1,26 @@
 """The loop: what it does in each round, failures, and interruptions at every event."""
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from nat.archive import Archive, Evaluation
+from nat.archive import Archive, Evaluation, Proposal
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
 from nat.errors import TransferError
 from nat.evaluation import SubnetEvaluator
 from nat.objectives import ERROR, Measured
+from nat.plan import Pace, Plan, Speeds
 from nat.problem import SearchProblem
-from nat.search import Log, Plan, Search
+from nat.search import Log, Search
 from nat.searchers import NatSearcher, RandomSearcher, Searcher
 from nat.supernet.architecture import Architecture
 from nat.supernet.supernet import Supernet
@@ -76,6 +79,7 @@ def make_search(problem: SearchProblem, make_splits: Callable[[int], Splits], tm
         searcher: Searcher | None = None,
         log: Log = lambda event, seconds, detail: None,
         name: str = "search",
+        **more: Any,
     ) -> Search:
         supernet = Supernet(problem.space, 3, generator=torch.Generator().manual_seed(0))
         trainer = WeightTrainer(supernet, Schedule(1e-3, max(1, plan.total_steps)))
@@ -91,6 +95,7 @@ def make_search(problem: SearchProblem, make_splits: Callable[[int], Splits], tm
             Archive(tmp_path / f"{name}.sqlite"),
             tmp_path / f"{name}.pt",
             log,
+            **more,
         )
         search.restore()
         return search
@@ -277,3 +282,107 @@ def test_seeds_decide(make_search: MakeSearch) -> None:
         results.append(rows(search))
     assert results[0] == results[1] != results[2]
     assert np.isfinite([row[1][ERROR] for row in results[0]]).all()  # type: ignore[index]
+
+
+class Unreliable(Evaluator):
+    """For a fifth of the candidates, told by their encoding, it raises, gives NaN, or never ends."""
+
+    def kind(self, architecture: Architecture) -> int:
+        return 7 * sum(architecture.kernels) + 3 * int(sum(architecture.expands)) + architecture.resolution // 8
+
+    def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
+        error = super().top1_error(supernet, architecture)
+        match self.kind(architecture) % 15:
+            case 0:
+                raise RuntimeError("out of memory")
+            case 5:
+                return float("nan")
+            case 10:
+                time.sleep(60)
+        return error
+
+
+def test_a_fifth_that_raises_gives_no_number_or_hangs_leaves_the_front_unharmed(make_search: MakeSearch) -> None:
+    plan = replace(UNTRAINED, initial=24, per_round=6, archive=12, rounds=2)
+    evaluator = Unreliable()
+    search = make_search(plan, evaluator, limit=0.2)
+    last = search.run()
+    failures = search.archive.failures()
+    kinds = {str(e.error).split(":")[0] for e in failures}
+    assert kinds == {"RuntimeError", "TransferError", "EvaluationTimeout"}, "all three kinds came up"
+    assert all(evaluator.kind(e.architecture) % 5 == 0 for e in failures)
+    assert not any(evaluator.kind(e.architecture) % 5 == 0 for e in search.archive.evaluations() if not e.failed)
+    plain = Evaluator()
+    assert last and all(e.objectives[ERROR] == plain.top1_error(search.supernet, e.architecture) for e in last)
+
+
+def test_frozen_weights_are_trained_once_and_nothing_is_evaluated_twice(make_search: MakeSearch) -> None:
+    evaluator, searcher = Evaluator(), Watched()
+    search = make_search(replace(TRAINED, rounds=2, frozen=True), evaluator, searcher)
+    last = search.run()
+    assert len(evaluator.seen) == len(set(evaluator.seen)) == 3 + 2 * 2
+    assert search.trainer.step_count == 2, "the first training only"
+    assert {e.weights_version for e in last} == {0} and {e.round for e in last} == {0, 1, 2}
+    assert [len(known) for known in searcher.calls] == [0, 3, 5], "fitted on all there is"
+    search.archive.close()
+    again = make_search(replace(TRAINED, rounds=2, frozen=True), Evaluator(), Watched())
+    assert again.run() == last and not again.evaluator.seen  # type: ignore[attr-defined]
+
+
+def test_predictions_are_kept_before_the_evaluation_and_judged_after_it(make_search: MakeSearch) -> None:
+    events: list[tuple[str, dict[str, object]]] = []
+    kept: list[list[Proposal]] = []
+
+    class Looking(Evaluator):
+        def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
+            kept.append(search.archive.proposals(1))
+            return super().top1_error(supernet, architecture)
+
+    search = make_search(UNTRAINED, Looking(), log=lambda event, seconds, detail: events.append((event, detail)))
+    search.run()
+    assert kept[0] == [] and len(kept[6]) == 3, "round 1's are there before its first evaluation"
+    assert all(p.mean is not None and p.deviation is not None for p in kept[6])
+    records = [detail for event, detail in events if event == "round"]
+    assert [r["round"] for r in records] == [0, 1, 2, 3]
+    assert [r["evaluations"] for r in records] == [6, 13, 20, 27]
+    assert [r["compared"] for r in records] == [0, 3, 3, 3]
+    assert {"fit", "evolve"} <= set(next(d for event, d in events if event == "propose" and d["round"] == 1))
+
+
+class Clock:
+    """A second passes with every look at it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+@pytest.mark.parametrize("until", [1, 4, 9, 15, 22, 40])
+def test_a_search_whose_time_is_up_ends_with_a_whole_round(
+    make_search: MakeSearch, make_splits: Callable[[int], Splits], until: int
+) -> None:
+    """At whatever moment: the evaluations are those of one version, and the weights are that version's."""
+    plan = replace(TRAINED, rounds=3)
+    pace = Pace(Clock(), until, Speeds(0, 0, 0, 0, 0, 0))
+    search = make_search(plan, real_evaluator(make_splits(3)), pace=pace, name=f"until{until}")
+    last = search.run()
+    assert len({e.weights_version for e in last}) == 1
+    version = last[0].weights_version
+    assert len(last) == len(search.archive.proposals(version)) + (0 if version == 0 else 2) or version == 0
+    for evaluation in last:
+        again = search.evaluator.top1_error(search.supernet, evaluation.architecture)
+        assert again == evaluation.objectives[ERROR], "the weights are those of the front"
+    assert len(search.archive.evaluations()) < 3 + 3 * 4 or until == 40
+
+
+def test_seeds_come_first(make_search: MakeSearch, problem: SearchProblem) -> None:
+    seeds = [Proposal(problem.space.largest(), 0.1), Proposal(problem.space.smallest(), 0.2)]
+    evaluator = Evaluator()
+    search = make_search(UNTRAINED, evaluator, seeds=seeds)
+    search.run()
+    assert evaluator.seen[:2] == [seed.architecture for seed in seeds]
+    assert search.archive.proposals(0)[:2] == seeds
+    assert len(set(evaluator.seen[:4])) == 4

@@ -1,0 +1,117 @@
+"""Budgets of time: trying out how long the parts of a run take on this machine, and keeping the plan that follows."""
+
+import copy
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nat.datasets.stream import TrainStream
+from nat.evaluation import SubnetEvaluator
+from nat.files import read_json, write_json
+from nat.finetuning import FinetuneRecipe, train_subnet
+from nat.plan import Plan, Speeds, TimedPlan, within_time
+from nat.problem import SearchProblem
+from nat.supernet.architecture import Architecture
+from nat.supernet.sampling import sample_uniform
+from nat.supernet.supernet import Supernet
+from nat.supernet.training import Schedule, WeightTrainer, sandwich_step
+
+TUNING_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Some of each part of a run, done for their time only.
+
+    Attributes:
+        problem: space and costs.
+        supernet: on its device; left as it is.
+        stream: training batches.
+        evaluator: measures architectures.
+        images: validation and test images that a fine-tuned subnet is measured on.
+    """
+
+    problem: SearchProblem
+    supernet: Supernet
+    stream: TrainStream
+    evaluator: SubnetEvaluator
+    images: int
+
+    def speeds(self) -> Speeds:
+        """Seconds of each part."""
+        ends = [self.problem.space.smallest(), self.problem.space.largest()]
+        evaluate = partial(self.evaluator.top1_error, self.supernet)
+        for net in ends:  # once for nothing: images are resized, memory is taken
+            evaluate(net)
+        evaluation = float(np.mean([_seconds(partial(evaluate, net)) for net in ends]))
+        smallest, largest = (self._tuning_step(net) for net in ends)
+        used = len(self.evaluator.calibration) + len(self.evaluator.validation)
+        return Speeds(self._training_step(), evaluation, smallest, largest, evaluation * self.images / used)
+
+    def _training_step(self) -> float:
+        """Mean over the input sizes of a step with the ends and two subnets between, on a copy of the supernet."""
+        space, trainer = self.problem.space, WeightTrainer(copy.deepcopy(self.supernet), Schedule(1e-6, 100))
+        drawn = space.decode(sample_uniform(space, 2, np.random.default_rng(0)))
+        device = self.evaluator.device
+
+        def step(resolution: int) -> None:
+            images, labels = self.stream.batch(0, resolution)
+            images = images.to(device).contiguous(memory_format=torch.channels_last)
+            sandwich_step(trainer, images, labels.to(device), [space.largest(), space.smallest(), *drawn])
+
+        step(space.resolutions[0])
+        return float(np.mean([_seconds(partial(step, size)) for size in space.resolutions]))
+
+    def _tuning_step(self, net: Architecture) -> float:
+        """One step of fine-tuning a subnet."""
+        subnet, device = self.supernet.extract(net, fast=True), self.evaluator.device
+        train_subnet(subnet, self.stream, FinetuneRecipe(1, 1e-6), device)
+        several = FinetuneRecipe(TUNING_STEPS, 1e-6)
+        return _seconds(partial(train_subnet, subnet, self.stream, several, device)) / TUNING_STEPS
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+class TimeBudget:
+    """What a run does with its time: decided twice, before the search and before the fine-tuning, and kept in a file.
+
+    Args:
+        seconds: of the whole run, over all sessions.
+        clock: seconds of the run so far.
+        path: of plan.json.
+        trial: measures how long things take.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float], path: Path, trial: Trial) -> None:
+        self.seconds, self.clock, self.path, self.trial = seconds, clock, path, trial
+
+    def plan(self, plan: Plan, tuning: int, nets: int) -> TimedPlan:
+        """The amounts of search and fine-tuning; see `within_time`."""
+        if self.path.is_file():
+            return TimedPlan.from_json(read_json(self.path))
+        timed = within_time(plan, tuning, nets, self.trial.speeds(), self.clock(), self.seconds)
+        write_json(self.path, timed.to_json())
+        return timed
+
+    def settle(self, nets: Iterable[Architecture], most: int) -> int:
+        """Steps of fine-tuning of each of these subnets that the time left allows, the same for all, at most `most`."""
+        timed = TimedPlan.from_json(read_json(self.path))
+        if not timed.final:
+            costs, space = self.trial.problem.costs, self.trial.problem.space
+            low, high = (costs.of(end)[0] for end in (space.smallest(), space.largest()))
+            shares = [(costs.of(net)[0] - low) / max(1, high - low) for net in nets]
+            speeds = self.trial.speeds()
+            timed = timed.settled(shares, speeds, most, self.seconds - self.clock())
+            write_json(self.path, timed.to_json())
+        return timed.finetuning

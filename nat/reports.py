@@ -1,0 +1,159 @@
+"""What a run reports: front.json and its pictures at the end, and the best front so far at any time before."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nat.archive import Archive, Evaluation
+from nat.bootstrap import read_correct, ties
+from nat.bundle import Bundle
+from nat.errors import RunError, TransferError
+from nat.files import write_json
+from nat.fronts import (
+    SCHEMA,
+    columns_of,
+    control_row,
+    front_hypervolume,
+    limits_given,
+    pareto_set,
+    row,
+    thinned,
+    verdict,
+)
+from nat.options import TransferOptions
+from nat.plots import plot_front, plot_rounds
+from nat.preparation import kept_latency, problem_of
+from nat.problem import SearchProblem
+from nat.rounds import records
+from nat.run_folder import RunFolder
+from nat.supernet.architecture import Architecture
+from nat.warm_start import gain
+
+
+def write_report(
+    folder: RunFolder,
+    problem: SearchProblem,
+    options: TransferOptions,
+    evaluations: Sequence[Evaluation],
+    tuned: Mapping[Architecture, Bundle],
+    controls: Mapping[str, Bundle],
+) -> dict[str, Any]:
+    """Writes front.json, last of all, as it says that the run is finished, and the pictures.
+
+    Args:
+        folder: of the run.
+        problem: of the search.
+        options: what was asked.
+        evaluations: those with the final weights.
+        tuned: the bundles of the front.
+        controls: the bundles of the controls, by name.
+
+    Returns:
+        The content of front.json.
+    """
+    front = [e for e in pareto_set(problem, evaluations) if e.architecture in tuned]
+    if not front:
+        raise TransferError("no subnet could be evaluated with the final weights.")
+    correct = {bundle.metrics["id"]: read_correct(bundle.path) for bundle in tuned.values()}
+    columns = columns_of(problem)
+    rows = [row(e, tuned[e.architecture].metrics, columns, correct[e.architecture.id]) for e in front]
+    control_rows = [
+        control_row(name, bundle.metrics, problem.known_of(bundle.model.architecture))
+        for name, bundle in controls.items()
+    ]
+    tie = ties(rows, correct)
+    with Archive(folder.archive) as archive:
+        searched = _searched(folder, archive, problem, options, evaluations)
+    report = searched | {
+        "finished": True,
+        "front": rows,
+        "controls": control_rows,
+        "ties": tie,
+    }
+    warm = [report["warm_start"]["says"]] if report["warm_start"] else []
+    report["verdict"] = [*verdict(rows, control_rows, report["limits"]), *([tie["says"]] if tie else []), *warm]
+    points = [(e.objectives["macs"], 1.0 - e.objectives["top1_error"]) for e in evaluations]
+    plot_front(report, points, folder.picture)
+    plot_rounds(report, folder.progress_picture)
+    write_json(folder.front, report)
+    return report
+
+
+def front_so_far(folder: RunFolder) -> dict[str, Any]:
+    """What front.json will look like, from the archive of a run that is not finished: nothing in it is fine-tuned.
+
+    The front is that of the newest weights with which a whole round was evaluated; in the first round, of what there
+    is.
+
+    Raises:
+        RunError: there is no run, or it has not evaluated anything yet.
+    """
+    options, evaluations = folder.read_options(), _newest_whole(folder)
+    if not evaluations:
+        raise RunError(f"nothing has been evaluated yet in '{folder.path}': go on with 'nat resume {folder.path}'.")
+    problem = problem_of(folder)
+    front = thinned(pareto_set(problem, evaluations), options.amounts().front)
+    says = f"the run is not finished: the best so far, not fine-tuned; go on with 'nat resume {folder.path}'."
+    with Archive(folder.archive, read_only=True) as archive:
+        searched = _searched(folder, archive, problem, options, evaluations)
+    return searched | {
+        "finished": False,
+        "front": [row(evaluation, None, columns_of(problem)) for evaluation in front],
+        "controls": [],
+        "ties": None,
+        "verdict": [says],
+    }
+
+
+def _newest_whole(folder: RunFolder) -> list[Evaluation]:
+    """The evaluations of the last round that has been evaluated whole, or of the first one."""
+    if not folder.archive.is_file():
+        return []
+    whole = [event["round"] for event in folder.read_events() if event["event"] == "round" and "round" in event]
+    with Archive(folder.archive, read_only=True) as archive:
+        rows = [evaluation for evaluation in archive.evaluations() if not evaluation.failed]
+    version = max((e.weights_version for e in rows if e.round <= max(whole, default=0)), default=0)
+    return [evaluation for evaluation in rows if evaluation.weights_version == version]
+
+
+def _searched(
+    folder: RunFolder,
+    archive: Archive,
+    problem: SearchProblem,
+    options: TransferOptions,
+    evaluations: Sequence[Evaluation],
+) -> dict[str, Any]:
+    """What there is to say of the search, whether it is finished or not."""
+    config, latency = folder.read_config(), kept_latency(folder)
+    first = [evaluation for evaluation in archive.evaluations() if evaluation.round == 0]
+    return {
+        "schema": SCHEMA,
+        "dataset": config["data"]["name"],
+        "num_classes": config["data"]["classes"],
+        "supernet": options.supernet,
+        "searcher": options.searcher,
+        "adaptation": options.adaptation,
+        "seed": options.seed,
+        "evaluations": len(archive),
+        "weights_version": max((evaluation.weights_version for evaluation in evaluations), default=0),
+        "seconds": round(folder.seconds_logged(), 1),
+        "hypervolume": front_hypervolume(problem, evaluations),
+        "reference_point": dict(zip(problem.names, problem.reference_point().tolist(), strict=True)),
+        "objectives": list(problem.names),
+        "columns": [{"name": o.name, "title": o.title, "unit": o.unit} for o in columns_of(problem)],
+        "limits": limits_given(problem),
+        "min_top1": options.min_top1,
+        "latency": None if latency is None else {**latency.machine, **latency.error},
+        "failures": failed(archive.failures()),
+        "warm_start": gain(problem, archive.proposals(0), first) if options.warm_start else None,
+        "rounds": records(problem, archive, folder.read_events()),
+    }
+
+
+def failed(failures: Sequence[Evaluation]) -> dict[str, Any]:
+    """How many evaluations failed, and why: the reasons, the most frequent first, each with its subnets."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for failure in failures:
+        reasons[str(failure.error).splitlines()[0]].append(failure.architecture.id)
+    found = [{"error": error, "count": len(ids), "subnets": sorted(set(ids))} for error, ids in reasons.items()]
+    return {"count": len(failures), "reasons": sorted(found, key=lambda reason: -int(str(reason["count"])))}
