@@ -14,7 +14,7 @@ from nat.errors import BudgetError, InputError
 from nat.options import Effort, TransferOptions
 from nat.pretrained.catalogue import list_checkpoints
 from nat.progress import Progress, Task
-from nat.searchers import NatSearcher, RandomSearcher, Searcher, check_searcher
+from nat.searchers import GeneticSearcher, NatSearcher, RandomSearcher, Searcher, check_searcher
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
 from nat.supernet.space import MobileNetSpace
@@ -117,6 +117,8 @@ def make_searcher(name: str, amounts: Effort) -> Searcher:
     check_searcher(name)
     if name == "random":
         return RandomSearcher()
+    if name == "nsga2":
+        return GeneticSearcher(population=amounts.population)
     return NatSearcher(population=amounts.population, generations=amounts.generations)
 
 

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from nat.archive import Evaluation
 from nat.errors import InputError, unknown_name
-from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
-from nat.supernet.space import Encodings, MobileNetSpace
+from nat.supernet.searchable import Costs, Encodings, SearchSpace
 
 Objectives = NDArray[np.float64]
 
@@ -46,12 +45,12 @@ class SearchProblem:
         limits: constraints, checked before anything is evaluated.
     """
 
-    costs: CostTable
+    costs: Costs
     objectives: tuple[str, ...] = (ERROR, "macs")
     limits: Limits = field(default_factory=Limits)
 
     @property
-    def space(self) -> MobileNetSpace:
+    def space(self) -> SearchSpace:
         """The architectures to choose from."""
         return self.costs.space
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nat.errors import BudgetError
 from nat.supernet.architecture import Architecture
-from nat.supernet.costs import CostTable
+from nat.supernet.searchable import Costs, SearchSpace
 from nat.supernet.space import Encodings, MobileNetSpace
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class Limits:
     max_macs: int | None = None
     max_params: int | None = None
 
-    def allow(self, costs: CostTable, encodings: Encodings) -> NDArray[np.bool_]:
+    def allow(self, costs: Costs, encodings: Encodings) -> NDArray[np.bool_]:
         """Which of the encodings (n, genes) keep the limits, shape (n,)."""
         allowed = np.ones(len(encodings), dtype=bool)
         if self.max_macs is not None:
@@ -35,7 +35,7 @@ class Limits:
             allowed &= costs.params(encodings) <= self.max_params
         return allowed
 
-    def check(self, costs: CostTable) -> None:
+    def check(self, costs: Costs) -> None:
         """Raises `BudgetError`, naming the least possible, if no architecture keeps the limits.
 
         The smallest architecture has the least of both costs, as both grow with every choice.
@@ -81,17 +81,12 @@ def ladder(space: MobileNetSpace, count: int) -> list[Architecture]:
     return list(dict.fromkeys(nets))
 
 
-def sample_uniform(space: MobileNetSpace, count: int, rng: Generator) -> Encodings:
-    """Resolution, depth of each stage, and kernel and expand ratio of each layer, each uniform over its choices."""
-    lower = np.array([0] + [1] * len(space.slots))  # so that a layer is absent by its stage's depth alone
-    encodings = rng.integers(lower, space.upper + 1, (count, len(lower)))
-    for offset, legal in zip(space.stage_offsets, space.stage_depths, strict=True):
-        stage = encodings[:, 1 + offset : 1 + offset + legal[-1]]
-        stage[np.arange(legal[-1]) >= rng.choice(legal, (count, 1))] = 0
-    return encodings
+def sample_uniform(space: SearchSpace, count: int, rng: Generator) -> Encodings:
+    """As the space draws; each choice of a mobile network is uniform over its values."""
+    return space.draw(count, rng)
 
 
-def sample_stratified(costs: CostTable, count: int, rng: Generator, limits: Limits | None = None) -> Encodings:
+def sample_stratified(costs: Costs, count: int, rng: Generator, limits: Limits | None = None) -> Encodings:
     """Distinct architectures whose multiply-adds are spread evenly, on a log scale, over all that the limits allow.
 
     Uniform sampling crowds the middle of the costs. The first row is the smallest architecture, the last one the
@@ -117,7 +112,7 @@ def sample_stratified(costs: CostTable, count: int, rng: Generator, limits: Limi
     return _spread(pool, np.log(costs.macs(pool)), count)
 
 
-def _between_ends(space: MobileNetSpace, count: int, rng: Generator) -> Encodings:
+def _between_ends(space: SearchSpace, count: int, rng: Generator) -> Encodings:
     """Architectures of every size: each leans, by its own degree, to the least or the greatest choices."""
     lean = rng.random((count, 1))
     extreme = np.where(rng.random((count, len(space.upper))) < lean, space.upper, space.lower)
@@ -139,7 +134,7 @@ def _spread(pool: Encodings, log_costs: NDArray[np.float64], count: int) -> Enco
     return pool[sorted(chosen)]
 
 
-def sample_like(space: MobileNetSpace, encodings: Encodings, count: int, rng: Generator) -> Encodings:
+def sample_like(space: SearchSpace, encodings: Encodings, count: int, rng: Generator) -> Encodings:
     """Draws each gene on its own from the given encodings, as NAT draws the subnets that adapt the supernet.
 
     Args:
@@ -152,12 +147,21 @@ def sample_like(space: MobileNetSpace, encodings: Encodings, count: int, rng: Ge
     return space.repair(encodings[rows, np.arange(encodings.shape[1])])
 
 
-def mutate(space: MobileNetSpace, encodings: Encodings, rng: Generator, probability: float) -> Encodings:
+def mutate(space: SearchSpace, encodings: Encodings, rng: Generator, probability: float) -> Encodings:
     """Redraws each gene with the given probability, uniformly over its codes."""
     redrawn = rng.integers(space.lower, space.upper + 1, encodings.shape)
     return space.repair(np.where(rng.random(encodings.shape) < probability, redrawn, encodings))
 
 
-def crossover(space: MobileNetSpace, first: Encodings, second: Encodings, rng: Generator) -> Encodings:
+def vary(space: SearchSpace, encodings: Encodings, rng: Generator, genes: int) -> Encodings:
+    """Redraws that many genes of each row, uniformly over their codes; a row may come out as it was."""
+    places = rng.random(encodings.shape).argsort(axis=1)[:, :genes]
+    redrawn = rng.integers(space.lower, space.upper + 1, encodings.shape)
+    varied = encodings.copy()
+    np.put_along_axis(varied, places, np.take_along_axis(redrawn, places, axis=1), axis=1)
+    return space.repair(varied)
+
+
+def crossover(space: SearchSpace, first: Encodings, second: Encodings, rng: Generator) -> Encodings:
     """Takes each gene from one of two parents, with equal chances; row by row."""
     return space.repair(np.where(rng.random(first.shape) < 0.5, first, second))

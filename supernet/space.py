@@ -22,13 +22,14 @@ from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nat.errors import InputError
 from nat.supernet.architecture import Architecture, whole_numbers
+from nat.supernet.searchable import Encodings as Encodings
 from nat.supernet.structure import MOBILENETV3, Conventions, Structure, structure_of, with_structure
 
-Encodings = NDArray[np.int64]
 Number = TypeVar("Number", int, float)
 CHOICES = ("kernels", "expands", "depths", "resolutions")
 
@@ -331,6 +332,15 @@ class MobileNetSpace:
             depth = legal[np.searchsorted(legal, prefix, side="right") - 1]
             stage[np.arange(depths[-1]) >= depth[:, None]] = 0
         return fixed
+
+    def draw(self, count: int, rng: Generator) -> Encodings:
+        """Resolution, depth of each stage, and kernel and expand ratio of each layer, each uniform over its choices."""
+        lower = np.array([0] + [1] * len(self.slots))  # so that a layer is absent by its stage's depth alone
+        encodings = rng.integers(lower, self.upper + 1, (count, len(lower)))
+        for offset, legal in zip(self.stage_offsets, self.stage_depths, strict=True):
+            stage = encodings[:, 1 + offset : 1 + offset + legal[-1]]
+            stage[np.arange(legal[-1]) >= rng.choice(legal, (count, 1))] = 0
+        return encodings
 
     # --- features and files ----------------------------------------------------------------------------------------
 

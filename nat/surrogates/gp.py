@@ -103,6 +103,17 @@ class GaussianProcess:
         deviation = np.sqrt(np.maximum(fitted.variance - explained, 0.0))
         return np.clip(mean, *self.bounds), fitted.scale * deviation
 
+    def covariance(self, features: Floats) -> Floats:
+        """Covariance of the predictions for features (m, d), shape (m, m); its diagonal is their squared deviation."""
+        if (fitted := self._posterior) is None:
+            raise RuntimeError("expected a call of fit before covariance.")
+        rows = np.asarray(features, dtype=float) / fitted.lengths
+        across = fitted.variance * _matern(_squares(rows, fitted.rows))[0]
+        with one_thread():
+            explained = solve_triangular(fitted.factor, across.T, lower=True)
+            joint: Floats = fitted.variance * _matern(_squares(rows, rows))[0] - explained.T @ explained
+        return fitted.scale**2 * joint
+
 
 def _natural(logarithms: Floats) -> tuple[Floats, float, float]:
     """Length scales `(d,)`, signal variance and noise variance."""
