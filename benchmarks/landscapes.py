@@ -185,14 +185,14 @@ def read_landscape(name: str, folder: Path) -> Landscape:
 
 
 def shuffled(landscape: Landscape, seed: int) -> Landscape:
-    """A table whose errors are dealt out anew among its members, so that nothing can be learned about them."""
-    space = landscape.problem.space
-    everything = _all(space)
-    errors = np.random.default_rng(seed).permutation(landscape.error(everything))
-    return _table(f"shuffled-{landscape.name}", landscape.problem.costs, errors)
+    """A table whose rows, error and costs, are dealt out anew, so that nothing can be learned from the genes."""
+    costs = landscape.problem.costs
+    rows = np.random.default_rng(seed).permutation(costs.space.size())
+    errors = landscape.error(_all(costs.space))
+    return from_table(f"shuffled-{landscape.name}", TableCosts(costs.space, costs.table[rows]), errors[rows])
 
 
-def _table(name: str, costs: TableCosts, errors: Floats) -> Landscape:
+def from_table(name: str, costs: TableCosts, errors: Floats) -> Landscape:
     """A landscape of which every error is known, so that its front is exact."""
     values = np.stack([errors, costs.table[:, 0]], axis=1)
     front = values[non_dominated(values)]
@@ -218,7 +218,7 @@ def _cells(name: str, path: Path, column: str) -> Landscape:
     large, small = ((_all(space) == OPERATIONS.index(f"nor_conv_{k}")).sum(axis=1) for k in ("3x3", "1x1"))
     macs = 7_783_000 + 35_389_440 * large + 3_932_160 * small
     params = 73_306 + 243_040 * large + 28_000 * small
-    return _table(name, TableCosts(space, np.stack([macs, params], axis=1)), errors)
+    return from_table(name, TableCosts(space, np.stack([macs, params], axis=1)), errors)
 
 
 def _macro(path: Path) -> Landscape:
@@ -226,7 +226,7 @@ def _macro(path: Path) -> Landscape:
     rows = [data[key] for key in sorted(data)]
     space = TableSpace(8, 3)
     costs = np.array([[row["flops"], row["params"]] for row in rows])
-    return _table("macro", TableCosts(space, costs), 1.0 - np.array([row["mean_acc"] for row in rows]) / 100.0)
+    return from_table("macro", TableCosts(space, costs), 1.0 - np.array([row["mean_acc"] for row in rows]) / 100.0)
 
 
 def _ofa(path: Path) -> Landscape:

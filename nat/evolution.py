@@ -7,6 +7,7 @@ rounds real-valued operators.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import comb
 from typing import Any
 
@@ -29,9 +30,29 @@ from nat.problem import Objectives, SearchProblem
 from nat.supernet.sampling import crossover, mutate
 from nat.supernet.searchable import Encodings, SearchSpace
 
-MATINGS = 100
+MATINGS = 10
 ALGORITHMS = ("nsga3", "nsga2")
 Predict = Callable[[Encodings], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """How to evolve.
+
+    Attributes:
+        population: NAT's is 100.
+        generations: NAT's are 100.
+        algorithm: "nsga3" (NAT) or "nsga2" (MSuNAS).
+    """
+
+    population: int = 100
+    generations: int = 100
+    algorithm: str = "nsga3"
+
+    def __post_init__(self) -> None:
+        """Refuses an unknown algorithm."""
+        if self.algorithm not in ALGORITHMS:
+            raise unknown_name("algorithm", self.algorithm, ALGORITHMS)
 
 
 class _Predicted(Problem):  # type: ignore[misc]
@@ -153,19 +174,22 @@ def offspring(
         problem: space, objectives and limits.
         parents: everything that was evaluated, shape (k, genes); the best by rank and crowding are the population.
         values: measured objectives of the parents, shape (k, m).
-        count: how many children are wanted; fewer come where a hundred matings do not find so many.
+        count: how many children are wanted; fewer come where ten rounds of mating do not find so many.
         rng: source of randomness.
         population: how many of the parents may mate.
     """
     space = problem.space
     operators = {"crossover": _SpaceCrossover(space), "mutation": _SpaceMutation(space, 1.0 / parents.shape[1])}
     algorithm = NSGA2(pop_size=population, repair=_SpaceRepair(space), **operators)
+    algorithm.random_state = rng  # tournaments take it from there
     pymoo_problem = _Predicted(problem, lambda encodings: np.zeros(len(encodings)))
     everyone = Population.new(X=parents, F=values, G=np.zeros((len(parents), 1)))
     survivors = algorithm.survival.do(pymoo_problem, everyone, n_survive=population, random_state=rng)
     seen, children = {row.tobytes() for row in parents}, list[Encodings]()
     for _ in range(MATINGS):
-        mated = algorithm.mating.do(pymoo_problem, survivors, count, algorithm=algorithm, random_state=rng)
+        mated = algorithm.mating.do(
+            pymoo_problem, survivors, count, algorithm=algorithm, random_state=rng, n_max_iterations=MATINGS
+        )
         born = np.asarray(mated.get("X")).reshape(-1, parents.shape[1]).astype(np.int64)
         for child in born[problem.allows(born)]:
             if child.tobytes() not in seen and len(children) < count:
@@ -176,14 +200,7 @@ def offspring(
     return np.array(children, dtype=np.int64).reshape(-1, parents.shape[1])
 
 
-def check_algorithm(name: str) -> None:
-    """Raises `InputError`, with the nearest name, unless there is an evolutionary algorithm of that name."""
-    if name not in ALGORITHMS:
-        raise unknown_name("algorithm", name, ALGORITHMS)
-
-
 def _algorithm(name: str, objectives: int, operators: dict[str, Any]) -> Algorithm:
-    check_algorithm(name)
     if name == "nsga2":
         return NSGA2(**operators)
     return NSGA3(ref_dirs=reference_directions(objectives, operators["pop_size"]), **operators)

@@ -20,6 +20,9 @@ from pymoo.core.problem import Problem
 from nat.acquisition import expected_improvement, greedy_batch
 from nat.evolution import reference_directions
 from nat.pareto import non_dominated, select_by_rank
+from nat.problem import SearchProblem
+from nat.supernet.searchable import Encodings
+from nat.surrogates.base import JointSurrogate, Surrogate
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -33,7 +36,7 @@ class Candidates:
     """What a rule chooses from.
 
     Attributes:
-        values: predicted error and exact costs, shape (n, m).
+        values: predicted error, then exact costs, shape (n, m).
         deviation: of the error, shape (n,).
         covariance: of the errors of some candidates (k,), shape (k, k).
     """
@@ -43,13 +46,33 @@ class Candidates:
     covariance: Callable[[Indices], Floats]
 
 
+def predicted(problem: SearchProblem, surrogate: Surrogate, encodings: Encodings) -> Candidates:
+    """What a fitted surrogate says of encodings (n, genes)."""
+    features = problem.space.features(encodings)
+    mean, deviation = surrogate.predict(features)
+
+    def covariance(rows: Indices) -> Floats:
+        if isinstance(surrogate, JointSurrogate):
+            return surrogate.covariance(features[rows])
+        return np.diag(deviation[rows] ** 2)
+
+    return Candidates(problem.values(mean, encodings), deviation, covariance)
+
+
+def improvements(candidates: Candidates, measured: Floats) -> Floats:
+    """How much each is expected to add to the hypervolume of measured values (k, m), shape (n,)."""
+    mean, costs = candidates.values[:, 0], candidates.values[:, 1:]
+    front, reference = measured[non_dominated(measured)], reference_of(measured)
+    return expected_improvement(mean, candidates.deviation, costs, front, reference)
+
+
 def by_improvement(candidates: Candidates, measured: Floats, count: int) -> Indices:
     """A greedy batch by expected hypervolume improvement over measured values (k, m); shape (min(count, n),)."""
+    order = np.lexsort((-candidates.deviation, -improvements(candidates, measured)))
+    short = order[: max(SHORTLIST, count)]
+    mean, costs = candidates.values[short, 0], candidates.values[short, 1:]
     front, reference = measured[non_dominated(measured)], reference_of(measured)
-    mean, costs = candidates.values[:, 0], candidates.values[:, 1:]
-    improvement = expected_improvement(mean, candidates.deviation, costs, front, reference)
-    short = np.lexsort((-candidates.deviation, -improvement))[: max(SHORTLIST, count)]
-    batch = greedy_batch(mean[short], candidates.covariance(short), costs[short], front, reference, count)
+    batch = greedy_batch(mean, candidates.covariance(short), costs, front, reference, count)
     return short[batch]
 
 

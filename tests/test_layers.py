@@ -17,6 +17,7 @@ ROWS = [
     {"nat.datasets", "nat.supernet"},
     {"nat.pretrained"},
     {
+        "nat.acquisition",
         "nat.archive",
         "nat.options",
         "nat.pareto",
@@ -33,6 +34,7 @@ ROWS = [
         "nat.finetuning",
         "nat.fronts",
         "nat.plots",
+        "nat.selection",
         "nat.starting",
         "nat.teacher",
     },

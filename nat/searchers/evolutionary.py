@@ -13,21 +13,18 @@ from numpy.typing import NDArray
 
 from nat.archive import Evaluation
 from nat.errors import unknown_name
-from nat.evolution import check_algorithm, evolve
-from nat.pareto import non_dominated
-from nat.problem import ERROR, SearchProblem
+from nat.evolution import Evolution
+from nat.pareto import Floats, non_dominated
+from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
+from nat.searchers.candidates import evolved, promising, variations
 from nat.searchers.sandwich import train_sandwich
-from nat.selection import SELECTIONS, Candidates, by_directions, by_improvement, by_spread
-from nat.supernet.sampling import mutate, sample_like, sample_stratified, vary
-from nat.supernet.searchable import Encodings, combinations
+from nat.selection import SELECTIONS, Candidates, by_directions, by_improvement, by_spread, predicted
+from nat.supernet.sampling import sample_like, sample_stratified
+from nat.supernet.searchable import Encodings
 from nat.surrogates.base import Surrogate
 from nat.surrogates.gp import GaussianProcess
 
-Floats = NDArray[np.float64]
-ENUMERATED = 20_000
-MUTANTS = 1000
-LAST = 5
 CLIP = 1.3
 
 
@@ -57,9 +54,8 @@ class NatSearcher:
     ) -> None:
         if selection not in SELECTIONS:
             raise unknown_name("selection", selection, SELECTIONS)
-        check_algorithm(algorithm)
-        self.population, self.generations = population, generations
-        self.surrogate, self.selection, self.algorithm = surrogate, selection, algorithm
+        self.evolution = Evolution(population, generations, algorithm)
+        self.surrogate, self.selection = surrogate, selection
 
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
@@ -68,74 +64,34 @@ class NatSearcher:
         if not evaluations:
             return problem.space.decode(sample_stratified(problem.costs, count, rng, problem.limits))
         known, measured = problem.encodings_of(evaluations), problem.values_of(evaluations)
-        surrogate = self._fitted(problem, known, measured)
-        candidates = self._candidates(problem, surrogate, known, measured, rng)
+        surrogate = self.surrogate()
+        surrogate.fit(problem.space.features(known), self._errors(measured))
+        find = promising if self.selection == "ehvi" else evolved
+        candidates = find(problem, surrogate, known, measured, rng, self.evolution)
         if len(candidates) < count:
-            candidates = np.concatenate([candidates, _variations(problem, known, candidates, rng)])
+            candidates = np.concatenate([candidates, variations(problem, known, candidates, rng)])
         if not len(candidates):
             return []
-        chosen = self._chosen(problem, surrogate, candidates, measured, count, rng)
+        chosen = self._chosen(predicted(problem, surrogate, candidates), measured, count, rng)
         return problem.space.decode(candidates[chosen])
 
-    def _fitted(self, problem: SearchProblem, known: Encodings, measured: Floats) -> Surrogate:
-        """A surrogate of the errors; for improvements, those far above the front are taken as less bad than they are.
+    def _errors(self, measured: Floats) -> Floats:
+        """What the surrogate learns; for improvements, errors far above the front are taken as less bad than they are.
 
-        How bad a hopeless architecture is tells nothing about the front, but much of a stationary model's variance.
+        How bad a hopeless architecture is tells little of the front, and takes much of a stationary model's variance.
         """
-        surrogate, errors = self.surrogate(), measured[:, problem.objectives.index(ERROR)]
-        if self.selection == "ehvi":
-            front = errors[non_dominated(measured)]
-            errors = np.minimum(errors, front.min() + CLIP * np.ptp(front)) if np.ptp(front) > 0 else errors
-        surrogate.fit(problem.space.features(known), errors)
-        return surrogate
+        errors, front = measured[:, 0], measured[non_dominated(measured), 0]
+        if self.selection != "ehvi" or np.ptp(front) == 0:
+            return errors
+        return np.minimum(errors, front.min() + CLIP * np.ptp(front))
 
-    def _candidates(
-        self, problem: SearchProblem, surrogate: Surrogate, known: Encodings, measured: Floats, rng: Generator
-    ) -> Encodings:
-        """New architectures: all there are, or the last generations on predictions and mutants of the front."""
-        everything = combinations(problem.space, ENUMERATED) if self.selection == "ehvi" else None
-        if everything is not None:
-            return _without(everything[problem.allows(everything)], known)
-        best_first = np.argsort(~non_dominated(measured), kind="stable")
-        evolved = evolve(
-            problem,
-            lambda encodings: surrogate.predict(problem.space.features(encodings))[0],
-            known[best_first],
-            population=self.population,
-            generations=self.generations,
-            seed=int(rng.integers(2**31)),
-            algorithm=self.algorithm,
-            last=LAST if self.selection == "ehvi" else 1,
-        )
-        if self.selection == "ehvi":
-            front = known[non_dominated(measured)]
-            mutants = vary(problem.space, front[rng.integers(len(front), size=MUTANTS)], rng, genes=2)
-            evolved = np.unique(np.concatenate([evolved, mutants[problem.allows(mutants)]]), axis=0)
-        return _without(evolved, known)
-
-    def _chosen(
-        self,
-        problem: SearchProblem,
-        surrogate: Surrogate,
-        candidates: Encodings,
-        measured: Floats,
-        count: int,
-        rng: Generator,
-    ) -> NDArray[np.intp]:
+    def _chosen(self, candidates: Candidates, measured: Floats, count: int, rng: Generator) -> NDArray[np.intp]:
         """Rows of the candidates that the rule chooses."""
-        features = problem.space.features(candidates)
-        mean, deviation = surrogate.predict(features)
-        values = problem.values(mean, candidates)
         if self.selection == "spread":
-            return by_spread(values, measured, count)
+            return by_spread(candidates.values, measured, count)
         if self.selection == "reference":
-            return by_directions(values, count, rng)
-
-        def covariance(rows: NDArray[np.intp]) -> Floats:
-            joint = getattr(surrogate, "covariance", None)
-            return joint(features[rows]) if joint else np.diag(deviation[rows] ** 2)
-
-        return by_improvement(Candidates(values, deviation, covariance), measured, count)
+            return by_directions(candidates.values, count, rng)
+        return by_improvement(candidates, measured, count)
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
         """Trains on the pool: each step, a whole member, and one whose genes are drawn, each on its own, from all.
@@ -147,15 +103,3 @@ class NatSearcher:
             return np.concatenate([pool[rng.integers(len(pool), size=1)], sample_like(problem.space, pool, 1, rng)])
 
         train_sandwich(adaptation, problem, pool, draw)
-
-
-def _variations(problem: SearchProblem, known: Encodings, taken: Encodings, rng: Generator) -> Encodings:
-    """New architectures near the known ones, for when evolution found too few new ones."""
-    near = mutate(problem.space, known[rng.integers(len(known), size=256)], rng, 0.1)
-    return _without(np.unique(near[problem.allows(near)], axis=0), np.concatenate([known, taken]))
-
-
-def _without(encodings: Encodings, known: Encodings) -> Encodings:
-    """Those rows of `encodings` that are not among `known`."""
-    seen = {row.tobytes() for row in np.ascontiguousarray(known)}
-    return encodings[[row.tobytes() not in seen for row in np.ascontiguousarray(encodings)]]

@@ -6,7 +6,7 @@ predicts it, with an uncertainty, for others. Any object with these members is o
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,14 @@ class Surrogate(Protocol):
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the target, each of shape `(m,)`, for features of shape `(m, d)`."""
+
+
+@runtime_checkable
+class JointSurrogate(Surrogate, Protocol):
+    """A surrogate that also knows how its predictions depend on each other."""
+
+    def covariance(self, features: Floats) -> Floats:
+        """Covariance of the target, shape `(m, m)`, for features of shape `(m, d)`; its diagonal is the variance."""
 
 
 def training_rows(features: Floats, targets: Floats) -> tuple[Floats, Floats]:
