@@ -21,7 +21,6 @@ from typing import Any
 
 import moocore
 import numpy as np
-import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -231,6 +230,8 @@ def _macro(path: Path) -> Landscape:
 
 def _ofa(path: Path) -> Landscape:
     """The predictor's input: 20 one-hot kernel sizes, 20 one-hot expand ratios, zeros if absent, 8 resolutions."""
+    import torch  # here, as the tables do without
+
     space = MobileNetSpace(1.0, resolutions=(224,))
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     state = state.get("state_dict", state)
