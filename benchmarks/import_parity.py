@@ -9,7 +9,6 @@ the same images by the same architectures, in evaluation mode. The published fil
 """
 
 import argparse
-import importlib
 import re
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from once_for_all import peer_module
 from torch import Tensor, nn
 
 from nat.errors import InputError
@@ -26,7 +26,6 @@ from nat.supernet.architecture import Architecture
 from nat.supernet.encodings import to_ofa_lists
 from nat.supernet.sampling import sample_uniform
 
-PEER_MODULE = "ofa.imagenet_classification.elastic_nn.networks"
 FILES = (
     ("ofa_mbv3_d234_e346_k357_w1.0", "OFAMobileNetV3", 1.0),
     ("ofa_mbv3_d234_e346_k357_w1.2", "OFAMobileNetV3", 1.2),
@@ -43,7 +42,7 @@ def main() -> int:
         print("no --peer: the comparison with once-for-all is skipped")
         return 0
     try:
-        peer = _peer(options.peer)
+        peer = peer_module(options.peer)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -58,17 +57,6 @@ def main() -> int:
         print(f"{name:36}{len(ours.fit.matched):8}{largest:15.3g}{difference:21.2g}{difference / largest:10.1e}")
     print(f"all within {TOLERANCE:.0e} of the largest logit: {'yes' if same else 'NO'}")
     return 0 if same else 1
-
-
-def _peer(checkout: Path) -> Any:
-    """Once-for-all's networks, from a checkout that is put on the import path."""
-    if not (checkout / "ofa" / "__init__.py").is_file():
-        raise InputError(f"expected a checkout of once-for-all (with a folder 'ofa'), got '{checkout}'.")
-    sys.path.insert(0, str(checkout.resolve()))
-    try:
-        return importlib.import_module(PEER_MODULE)
-    except ImportError as error:
-        raise InputError(f"cannot import once-for-all from '{checkout}': {error}.") from error
 
 
 def random_peer(kind: Any, width: float, seed: int) -> Any:

@@ -10,7 +10,6 @@ algorithms. Their steps take turns, and the medians count. Without `--peer` only
 """
 
 import argparse
-import importlib
 import json
 import statistics
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from once_for_all import peer_supernet
 from torch import Tensor, autograd, nn
 from torch.nn import functional as F
 
@@ -38,7 +38,6 @@ CLASSES = 1000
 TOLERANCE = 1e-6  # in float64, of logits of about 1
 PRECISIONS = (torch.float64, torch.float32)  # of the check; the last is the one that is timed
 WARMUP = 2
-PEER_MODULE = "ofa.imagenet_classification.elastic_nn.networks"
 
 
 @dataclass(frozen=True)
@@ -119,19 +118,7 @@ def once_for_all(checkout: Path, weights: nn.Module, device: str) -> Contender:
     Raises:
         InputError: the folder is no checkout of once-for-all, or its tensors have other names.
     """
-    network = _peer_class(checkout)(
-        n_classes=CLASSES,
-        dropout_rate=0,
-        width_mult=SPACE.width,
-        ks_list=list(SPACE.kernels),
-        expand_ratio_list=list(SPACE.expands),
-        depth_list=list(SPACE.depths),
-    )
-    state = weights.state_dict()
-    unlike = sorted(state.keys() ^ network.state_dict().keys())
-    if unlike:
-        raise InputError(f"expected tensors of our names in once-for-all, {len(unlike)} differ, as '{unlike[0]}'.")
-    network.load_state_dict(state)
+    network = peer_supernet(checkout, SPACE, CLASSES, weights)
     network.to(device).train()
 
     def logits(images: Tensor, architecture: Architecture) -> Tensor:
@@ -140,17 +127,6 @@ def once_for_all(checkout: Path, weights: nn.Module, device: str) -> Contender:
         return answer
 
     return Contender(network, logits, cudnn_benchmark=True)
-
-
-def _peer_class(checkout: Path) -> Any:
-    """`OFAMobileNetV3` of a checkout, which is put on the import path: it is not made to be installed beside others."""
-    if not (checkout / "ofa" / "__init__.py").is_file():
-        raise InputError(f"expected a checkout of once-for-all (with a folder 'ofa'), got '{checkout}'.")
-    sys.path.insert(0, str(checkout.resolve()))
-    try:
-        return importlib.import_module(PEER_MODULE).OFAMobileNetV3
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"cannot import once-for-all from '{checkout}': {error}.") from error
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------

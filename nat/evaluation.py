@@ -13,12 +13,13 @@ from nat.errors import TransferError
 from nat.pretrained.card import Card
 from nat.supernet.architecture import Architecture
 from nat.supernet.calibration import recalibrate
-from nat.supernet.evaluation import batched, predict, top1_accuracy
+from nat.supernet.evaluation import batched, folded, predict, top1_accuracy
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
 
 Preprocessing = Callable[[int], Preprocess]  # of a resolution
 CALIBRATION_BATCH = 64
+PIXELS = 2**18  # of images that a CPU classifies at once
 
 
 def preprocessing_of(crop_fraction: float, card: Card) -> Preprocessing:
@@ -34,7 +35,7 @@ class SubnetEvaluator:
         validation: images to measure on.
         preprocessing: gives the preprocessing of a resolution.
         calibration_images: accuracy grows with them up to some 500.
-        batch_size: images at once.
+        batch_size: images at once; None for what suits their size.
         device: where networks run.
         seed: of the choice of images.
     """
@@ -46,7 +47,7 @@ class SubnetEvaluator:
         preprocessing: Preprocessing,
         *,
         calibration_images: int = 512,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
@@ -72,16 +73,28 @@ class SubnetEvaluator:
 
     def top1_error(self, supernet: Supernet, architecture: Architecture) -> float:
         """Validation error of an architecture with the supernet's weights, in [0, 1]."""
-        return self.error_of(self.calibrated(supernet, architecture))
+        subnet = self.calibrated(supernet, architecture)
+        folded(subnet)
+        return self.error_of(subnet)
 
     def error_of(self, subnet: Subnet) -> float:
         """Validation error of a network as it is, in [0, 1]."""
         preprocess = self.preprocessing(subnet.architecture.resolution)
         images = self.validation.stored(preprocess)
-        logits = predict(subnet, images, preprocess.normalise, self.batch_size)
+        batch_size = self.batch_size or suitable_batch(subnet.architecture.resolution, self.device)
+        logits = predict(subnet, images, preprocess.normalise, batch_size)
         if not logits.isfinite().all():  # argmax would make a score of them
             raise TransferError("the network's answers are not finite")
         return 1.0 - top1_accuracy(logits, self.validation.labels)
+
+
+def suitable_batch(resolution: int, device: torch.device) -> int:
+    """Images at once that are fast to classify.
+
+    On a CPU maps should stay in its caches: at 64 pixels 64 images at once are the fastest, at 128 pixels 16 to 32, and
+    128 take 1.1 to 1.6 times as long (`benchmarks/candidate_evaluation.py --batch`). A GPU wants many.
+    """
+    return 256 if device.type == "cuda" else min(128, max(8, PIXELS // resolution**2))
 
 
 def _full_batches(images: Tensor) -> list[Tensor]:

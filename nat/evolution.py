@@ -22,6 +22,7 @@ from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
+from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.optimize import minimize
 from pymoo.util.ref_dirs import get_reference_directions
 
@@ -56,7 +57,7 @@ class Evolution:
 
 
 class _Predicted(Problem):  # type: ignore[misc]
-    """Predicted error and exact costs; a limit that is broken counts as one violated constraint."""
+    """Predicted error and exact costs; by how much the limits are broken is the violation of the constraint."""
 
     def __init__(self, problem: SearchProblem, predict: Predict) -> None:
         self.search, self.predict = problem, predict
@@ -72,7 +73,7 @@ class _Predicted(Problem):  # type: ignore[misc]
 
     def _evaluate(self, x: Encodings, out: dict[str, Any], *_: Any, **__: Any) -> None:
         out["F"] = self.search.values(self.predict(x), x)
-        out["G"] = np.where(self.search.allows(x), 0.0, 1.0)[:, None]
+        out["G"] = self.search.limits.excess(self.search.costs, x)[:, None]
 
 
 class _SpaceCrossover(Crossover):  # type: ignore[misc]
@@ -108,6 +109,19 @@ class _SpaceRepair(Repair):  # type: ignore[misc]
 
     def _do(self, problem: Problem, x: Encodings, *_: Any, **__: Any) -> Encodings:
         return self.space.repair(x)
+
+
+def _less_violation(
+    population: Population, pairs: NDArray[np.int64], random_state: Generator, **_: Any
+) -> NDArray[np.int64]:
+    """Winners (n, 1) of pairs (n, 2): the one that breaks the limits less, either where they are equal.
+
+    pymoo's own (0.6.2) decides ties of two that break them without the seed, so that no run under limits would repeat.
+    """
+    violations = population.get("CV").ravel()[pairs]
+    tied = violations[:, 0] == violations[:, 1]
+    column = np.where(tied, random_state.integers(2, size=len(pairs)), violations.argmin(axis=1))
+    return np.take_along_axis(pairs, column[:, None], axis=1)
 
 
 def evolve(
@@ -203,7 +217,8 @@ def offspring(
 def _algorithm(name: str, objectives: int, operators: dict[str, Any]) -> Algorithm:
     if name == "nsga2":
         return NSGA2(**operators)
-    return NSGA3(ref_dirs=reference_directions(objectives, operators["pop_size"]), **operators)
+    directions = reference_directions(objectives, operators["pop_size"])
+    return NSGA3(ref_dirs=directions, selection=TournamentSelection(func_comp=_less_violation), **operators)
 
 
 def reference_directions(objectives: int, count: int) -> NDArray[np.float64]:

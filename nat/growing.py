@@ -127,6 +127,8 @@ def grow_to_folder(
         InputError: the source, the images or the place cannot be used, or the function is not kept.
         CheckpointError: the file cannot be used.
     """
+    if options.name:
+        destination(out, options.name)  # before any download
     growth = Growth(options)
     path = destination(out, growth.card.name)
     found, card = growth.facts(resolution) | {"file": str(path)}, growth.card

@@ -115,13 +115,23 @@ def efforts() -> dict[str, Effort]:
     }
 
 
-def gentle(effort: Effort) -> Effort:
-    """What suits a supernet whose features are good for any photographs, such as one of ImageNet-1k.
+def gentle(name: str) -> Effort:
+    """The effort of a name for a supernet whose features are good for any photographs, such as one of ImageNet-1k.
 
-    Its classifier is fitted first, and rates are a quarter of the usual ones: see docs/method.md, "Growing a supernet".
+    Its classifier is fitted first, rates are a quarter of the usual ones (docs/method.md, "Growing a supernet"), and as
+    its subnets are good from the first step and cost much, fewer are evaluated and they are trained for less.
     """
-    rates = {name: GENTLE * getattr(effort, name) for name in ("learning_rate", "finetuning_rate")}
-    return effort.model_copy(update={"fit_classifier": True, **rates})
+    effort = efforts()[name]
+    amounts: dict[str, Overrides] = {
+        "quick": {"initial": 16, "rounds": 3, "per_round": 8, "archive": 16},
+        "standard": {
+            **{"initial": 24, "rounds": 5, "per_round": 8, "archive": 24},
+            **{"first_training": "6 epochs", "round_training": "1.5 epochs", "finetuning": "8 epochs"},
+        },
+        "paper": {},
+    }
+    rates = {rate: GENTLE * getattr(effort, rate) for rate in ("learning_rate", "finetuning_rate")}
+    return effort.model_copy(update={"fit_classifier": True, **rates, **amounts[name]})
 
 
 def steps_of(amount: str, steps_per_epoch: int) -> int:
@@ -195,8 +205,7 @@ class TransferOptions(BaseModel):
         Args:
             general: whether the supernet's features are good for any photographs; then the effort is `gentle`.
         """
-        effort = efforts()[self.effort]
-        return _amounts(gentle(effort) if general else effort, self.overrides)
+        return _amounts(gentle(self.effort) if general else efforts()[self.effort], self.overrides)
 
 
 def _amounts(effort: Effort, overrides: Overrides) -> Effort:

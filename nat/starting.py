@@ -145,7 +145,7 @@ def _features(supernet: Supernet, architecture: Architecture, images: ImageSet, 
     subnet = evaluator.calibrated(supernet, architecture)
     subnet.classifier = nn.Sequential()
     preprocess = evaluator.preprocessing(architecture.resolution)
-    return predict(subnet, images.stored(preprocess), preprocess.normalise, evaluator.batch_size)
+    return predict(subnet, images.stored(preprocess), preprocess.normalise)
 
 
 def _install(supernet: Supernet, weight: np.ndarray, bias: np.ndarray, classes: np.ndarray) -> None:

@@ -65,7 +65,8 @@ def rebase(supernet: Supernet, batches: Iterable[Tensor]) -> None:
 
     What is normalised to zero mean and unit variance on these images comes out as before; so recalibrating on such
     images, or training, which normalises by the batch, begins with the function that there was. On Caltech-101 at
-    80 px a network of ImageNet keeps 5 points of accuracy that recalibration alone costs.
+    80 px a network of ImageNet is then right on 81.4 % of the validation images instead of 77.1 %
+    (`benchmarks/grown_elastic.py --steps 0 --measured val`, with and without `--settled`).
 
     Args:
         supernet: its statistics are those of its largest subnet; left in evaluation mode.

@@ -92,7 +92,7 @@ def padded(x: Tensor, kernel: int, stride: int) -> Tensor:
     return F.pad(x, (*columns, *rows))
 
 
-def depthwise(x: Tensor, weight: Tensor, stride: int, same_padding: bool = False) -> Tensor:
+def depthwise(x: Tensor, weight: Tensor, stride: int, same_padding: bool = False, bias: Tensor | None = None) -> Tensor:
     """Depthwise convolution that keeps the size, but for the stride, by whichever way is fast for the size of the map.
 
     oneDNN is very slow on tiny maps, above all backwards. There, on a CPU, each channel is a small dense matrix from
@@ -104,6 +104,7 @@ def depthwise(x: Tensor, weight: Tensor, stride: int, same_padding: bool = False
         weight: shape (channels, 1, k, k), k odd.
         stride: 1 or 2.
         same_padding: see `margins`.
+        bias: shape (channels,), or None.
 
     Returns:
         Shape (n, channels, ceil(h / stride), ceil(w / stride)).
@@ -111,13 +112,14 @@ def depthwise(x: Tensor, weight: Tensor, stride: int, same_padding: bool = False
     height, width = x.shape[-2:]
     positions = height * width
     if x.device.type == "cpu" and positions <= DENSE_POSITIONS and not torch.compiler.is_compiling():
-        return _dense_depthwise(x, weight, stride, same_padding)
+        out = _dense_depthwise(x, weight, stride, same_padding)
+        return out if bias is None else out + bias[:, None, None]
     if stride == 1:
         weight = cropped_kernel(weight, height, width)
     elif same_padding:
-        return F.conv2d(padded(x, weight.shape[-1], stride), weight, None, stride, 0, 1, x.shape[1])
+        return F.conv2d(padded(x, weight.shape[-1], stride), weight, bias, stride, 0, 1, x.shape[1])
     padding = (weight.shape[-2] // 2, weight.shape[-1] // 2)
-    return F.conv2d(x, weight, None, stride, padding, 1, x.shape[1])
+    return F.conv2d(x, weight, bias, stride, padding, 1, x.shape[1])
 
 
 def _dense_depthwise(x: Tensor, weight: Tensor, stride: int, same_padding: bool) -> Tensor:
@@ -183,7 +185,7 @@ class FastConv2d(nn.Conv2d):
         """Convolves a batch."""
         if self.groups == 1:
             return pointwise(input, self.weight, self.bias)
-        return depthwise(input, self.weight, self.stride[0], self.same_padding)
+        return depthwise(input, self.weight, self.stride[0], self.same_padding, self.bias)
 
 
 class FastSameConv2d(FastConv2d):

@@ -28,12 +28,16 @@ class Limits:
 
     def allow(self, costs: Costs, encodings: Encodings) -> NDArray[np.bool_]:
         """Which of the encodings (n, genes) keep the limits, shape (n,)."""
-        allowed = np.ones(len(encodings), dtype=bool)
+        return np.less_equal(self.excess(costs, encodings), 0)
+
+    def excess(self, costs: CostTable, encodings: Encodings) -> NDArray[np.float64]:
+        """By what share of the limits the encodings (n, genes) exceed them, in all; shape (n,), 0 where they do not."""
+        total = np.zeros(len(encodings))
         if self.max_macs is not None:
-            allowed &= costs.macs(encodings) <= self.max_macs
+            total += np.maximum(costs.macs(encodings) / self.max_macs - 1, 0)
         if self.max_params is not None:
-            allowed &= costs.params(encodings) <= self.max_params
-        return allowed
+            total += np.maximum(costs.params(encodings) / self.max_params - 1, 0)
+        return total
 
     def check(self, costs: Costs) -> None:
         """Raises `BudgetError`, naming the least possible, if no architecture keeps the limits.

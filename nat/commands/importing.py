@@ -51,8 +51,10 @@ def import_checkpoint(
         _import_weights(file, out, name, data, resolution, device, json)
     elif data:
         raise InputError(f"'{file}' describes an architecture, without weights: there is nothing to measure on --data.")
+    elif name:
+        raise InputError(f"'{file}' describes an architecture, written as architecture.json: leave --name out.")
     else:
-        _import_architecture(file, text, out, name, json)
+        _import_architecture(file, text, out, json)
 
 
 def _import_weights(
@@ -122,7 +124,7 @@ def _tensor_rows(tensors: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"tensors {kind}", f"{count} ({', '.join(names)}{', ...' * (count > len(names))})" if names else "0"
 
 
-def _import_architecture(file: Path, text: str, out: Path, name: str | None, json: bool) -> None:
+def _import_architecture(file: Path, text: str, out: Path, json: bool) -> None:
     from nat.files import check_free, new_files, write_json
     from nat.pretrained.described import described_file
     from nat.pretrained.published import IMAGENET_CLASSES
@@ -134,7 +136,7 @@ def _import_architecture(file: Path, text: str, out: Path, name: str | None, jso
     check_free(path)
     with new_files(path):
         write_json(path, net.to_json())
-    facts: dict[str, Any] = {"name": name or file.name, "kind": found.kind, "file": str(path), "space": net.family}
+    facts: dict[str, Any] = {"name": file.name, "kind": found.kind, "file": str(path), "space": net.family}
     facts |= {"num_classes": classes, "architecture": net.to_json(), "id": net.id, "macs": macs, "params": params}
     facts["remarks"] = list(found.remarks)
     if json:

@@ -53,9 +53,12 @@ def test_better_than_as_many_random_architectures(problem: SearchProblem) -> Non
         assert share(problem, run(problem, seed)) > share(problem, drawn)
 
 
-def test_same_seed_same_population(problem: SearchProblem) -> None:
-    assert np.array_equal(run(problem, 1), run(problem, 1))
-    assert not np.array_equal(run(problem, 1), run(problem, 2))
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_same_seed_same_population(problem: SearchProblem, share: float) -> None:
+    least, most = (problem.costs.of(end)[0] for end in (problem.space.smallest(), problem.space.largest()))
+    limited = SearchProblem(problem.costs, limits=Limits(max_macs=round(least + share * (most - least))))
+    assert np.array_equal(run(limited, 1), run(limited, 1))
+    assert not np.array_equal(run(limited, 1), run(limited, 2))
 
 
 def test_more_to_start_from_than_the_population(problem: SearchProblem) -> None:

@@ -129,8 +129,8 @@ def test_supernets_of_general_features_are_trained_gently(effort: str) -> None:
     )
     assert (general.fit_classifier, usual.fit_classifier) == (True, False)
     assert general.learning_rate == usual.learning_rate / 4 and general.finetuning_rate == usual.finetuning_rate / 4
-    same = {"fit_classifier", "learning_rate", "finetuning_rate"}
-    assert general.model_dump(exclude=same) == usual.model_dump(exclude=same)
+    assert general.rounds * (general.per_round + general.archive) <= usual.rounds * (usual.per_round + usual.archive)
+    assert (general.batch, general.front, general.population) == (usual.batch, usual.front, usual.population)
 
 
 def test_what_is_asked_for_wins_over_gentleness() -> None:

@@ -2,8 +2,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
-from nat.supernet.evaluation import batched, predict, top1_accuracy
+from nat.supernet.evaluation import batched, folded, predict, top1_accuracy
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
@@ -27,3 +28,18 @@ def test_batches_are_consecutive_and_complete() -> None:
 def test_top1_accuracy_is_a_fraction_of_the_rows() -> None:
     logits = torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
     assert top1_accuracy(logits, torch.tensor([1, 0, 0, 1])) == 0.5
+
+
+@pytest.mark.parametrize("resolution", [24, 40])
+def test_folded_networks_answer_as_before(
+    any_space: MobileNetSpace, make_supernet: Callable[..., Supernet], resolution: int
+) -> None:
+    supernet = make_supernet(any_space)
+    images = torch.randn(3, 3, resolution, resolution, generator=torch.Generator().manual_seed(0))
+    for architecture in (any_space.largest(), any_space.smallest()):
+        subnet = supernet.extract(architecture, fast=True)
+        with torch.no_grad():
+            before = subnet(images)
+            fast = folded(subnet)
+            assert not [module for module in fast.modules() if isinstance(module, nn.BatchNorm2d)]
+            torch.testing.assert_close(fast(images), before, rtol=1e-4, atol=1e-5)

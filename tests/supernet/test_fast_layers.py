@@ -10,11 +10,12 @@ SIZES = [(1, 1), (2, 2), (3, 1), (1, 3), (3, 3), (4, 2), (5, 7), (9, 9)]
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 @pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("bias", [False, True])
 def test_cropped_convolution_is_the_plain_one_forward_and_backward(
-    size: tuple[int, int], kernel: int, stride: int
+    size: tuple[int, int], kernel: int, stride: int, bias: bool
 ) -> None:
     torch.manual_seed(0)
-    cropped, plain = (make(6, 6, kernel, stride, kernel // 2, groups=6, bias=False) for make in (FastConv2d, nn.Conv2d))
+    cropped, plain = (make(6, 6, kernel, stride, kernel // 2, groups=6, bias=bias) for make in (FastConv2d, nn.Conv2d))
     plain.load_state_dict(cropped.state_dict())
     x = torch.randn(2, 6, *size)
     results = []
