@@ -1,8 +1,7 @@
 """NAT's strategy: a surrogate of accuracy, evolution on its predictions, a spread of candidates to evaluate.
 
-Neural Architecture Transfer, Lu, Sreekumar, Goodman, Banzhaf, Deb and Boddeti, IEEE TPAMI 2021. The surrogate is
-chosen between an RBF interpolant and a Gaussian process by cross-validated rank correlation, and candidates are
-spread over the costs, both as in MSuNAS (Lu et al., ECCV 2020).
+Neural Architecture Transfer, Lu, Sreekumar, Goodman, Banzhaf, Deb and Boddeti, IEEE TPAMI 2021. Candidates are spread
+over the costs as in MSuNAS (Lu et al., ECCV 2020); the surrogate is our own.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +19,7 @@ from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import mutate, sample_like, sample_stratified
 from nat.supernet.space import Encodings
 from nat.surrogates.base import Surrogate
-from nat.surrogates.gp import GaussianProcess
-from nat.surrogates.rbf import CubicRBF
-from nat.surrogates.switching import SwitchingSurrogate
-
-
-def default_surrogate() -> Surrogate:
-    """RBF or Gaussian process, whichever ranks better in cross-validation."""
-    return SwitchingSurrogate([CubicRBF(), GaussianProcess()])
+from nat.surrogates.trend import TrendGaussianProcess
 
 
 class NatSearcher:
@@ -47,7 +39,7 @@ class NatSearcher:
         *,
         population: int = 100,
         generations: int = 100,
-        surrogate: Callable[[], Surrogate] = default_surrogate,
+        surrogate: Callable[[], Surrogate] = TrendGaussianProcess,
     ) -> None:
         self.population, self.generations = population, generations
         self.surrogate = surrogate
