@@ -30,7 +30,7 @@ class Limits:
         """Which of the encodings (n, genes) keep the limits, shape (n,)."""
         return np.less_equal(self.excess(costs, encodings), 0)
 
-    def excess(self, costs: CostTable, encodings: Encodings) -> NDArray[np.float64]:
+    def excess(self, costs: Costs, encodings: Encodings) -> NDArray[np.float64]:
         """By what share of the limits the encodings (n, genes) exceed them, in all; shape (n,), 0 where they do not."""
         total = np.zeros(len(encodings))
         if self.max_macs is not None:

@@ -23,7 +23,7 @@ from nat.selection import SELECTIONS, Candidates, by_directions, by_improvement,
 from nat.supernet.sampling import sample_like, sample_stratified
 from nat.supernet.searchable import Encodings
 from nat.surrogates.base import Surrogate
-from nat.surrogates.gp import GaussianProcess
+from nat.surrogates.trend import TrendGaussianProcess
 
 CLIP = 1.3
 
@@ -48,7 +48,7 @@ class NatSearcher:
         *,
         population: int = 100,
         generations: int = 100,
-        surrogate: Callable[[], Surrogate] = GaussianProcess,
+        surrogate: Callable[[], Surrogate] = TrendGaussianProcess,
         selection: str = "ehvi",
         algorithm: str = "nsga3",
     ) -> None:
