@@ -87,15 +87,17 @@ class Member:
 
 @dataclass(frozen=True)
 class TableSpace:
-    """All combinations of the same unordered choices in a number of places.
+    """All combinations of the same choices in a number of places.
 
     Attributes:
         places: how many genes.
         choices: of each gene.
+        ordered: whether a later choice costs more.
     """
 
     places: int
     choices: int
+    ordered: bool = False
 
     @cached_property
     def lower(self) -> Encodings:
@@ -223,7 +225,7 @@ def _cells(name: str, path: Path, column: str) -> Landscape:
 def _macro(path: Path) -> Landscape:
     data = json.loads(path.read_text(encoding="utf-8"))
     rows = [data[key] for key in sorted(data)]
-    space = TableSpace(8, 3)
+    space = TableSpace(8, 3, ordered=True)
     costs = np.array([[row["flops"], row["params"]] for row in rows])
     return from_table("macro", TableCosts(space, costs), 1.0 - np.array([row["mean_acc"] for row in rows]) / 100.0)
 

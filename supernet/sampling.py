@@ -93,7 +93,7 @@ def sample_uniform(space: SearchSpace, count: int, rng: Generator) -> Encodings:
 def sample_stratified(costs: Costs, count: int, rng: Generator, limits: Limits | None = None) -> Encodings:
     """Distinct architectures whose multiply-adds are spread evenly, on a log scale, over all that the limits allow.
 
-    Uniform sampling crowds the middle of the costs. The first row is the smallest architecture, the last one the
+    Uniform sampling crowds the middle of the costs. The first row is one of least cost, the last one the
     largest or, if that breaks the limits, the most costly one found. Fewer than `count` come back only if the space
     has no more.
 
@@ -106,13 +106,16 @@ def sample_stratified(costs: Costs, count: int, rng: Generator, limits: Limits |
     ends = space.encode([space.smallest(), space.largest()])
     pool = ends
     for _ in range(20):
-        drawn = np.concatenate([sample_uniform(space, 8 * count, rng), _between_ends(space, 24 * count, rng)])
+        drawn = sample_uniform(space, (8 if space.ordered else 32) * count, rng)
+        if space.ordered:
+            drawn = np.concatenate([drawn, _between_ends(space, 24 * count, rng)])
         pool = np.unique(np.concatenate([pool, drawn]), axis=0)
         pool = pool[limits.allow(costs, pool)]
         near = mutate(space, pool[rng.integers(len(pool), size=4 * count)], rng, 0.1)
         pool = np.unique(np.concatenate([pool, near[limits.allow(costs, near)]]), axis=0)
         if len(pool) >= 4 * count:
             break
+    pool = rng.permutation(pool)  # so that chance decides between equal costs
     return _spread(pool, np.log(costs.macs(pool)), count)
 
 

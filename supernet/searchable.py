@@ -26,6 +26,10 @@ class SearchSpace(Protocol):
     def upper(self) -> Encodings:
         """Greatest value of each gene, shape (g,)."""
 
+    @property
+    def ordered(self) -> bool:
+        """Whether a greater value of a gene costs more; else genes are mere categories."""
+
     def repair(self, encodings: Encodings) -> Encodings:
         """Canonical encodings (n, g) of any integers (n, g); canonical ones stay as they are."""
 

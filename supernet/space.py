@@ -259,6 +259,11 @@ class MobileNetSpace:
         """Least value of each gene, shape (1 + slots,): 1 for slots that no legal depth leaves out."""
         return np.array([0] + [int(slot.layer < self.stage_depths[slot.stage][0]) for slot in self.slots])
 
+    @property
+    def ordered(self) -> bool:
+        """A greater code is a wider layer, or one of a larger kernel."""
+        return True
+
     def encode(self, architectures: Sequence[Architecture]) -> Encodings:
         """Canonical encodings, shape (n, 1 + slots).
 
