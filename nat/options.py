@@ -123,7 +123,7 @@ def gentle(name: str) -> Effort:
     """
     effort = efforts()[name]
     amounts: dict[str, Overrides] = {
-        "quick": {"initial": 16, "rounds": 3, "per_round": 8, "archive": 16},
+        "quick": {"initial": 16, "rounds": 3, "per_round": 8, "archive": 16, "finetuning": "8 epochs, 200-300 steps"},
         "standard": {
             **{"initial": 24, "rounds": 5, "per_round": 8, "archive": 24},
             **{"first_training": "6 epochs", "round_training": "1.5 epochs", "finetuning": "8 epochs"},
