@@ -6,6 +6,7 @@ space's own: uniform crossover and redrawn genes, each repaired to a legal archi
 rounds real-valued operators.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import comb
@@ -161,11 +162,10 @@ def evolve(
         "mutation": _SpaceMutation(space, mutation_probability),
         "repair": _SpaceRepair(space),
     }
-    found: list[Encodings] = []
+    found: deque[Encodings] = deque(maxlen=last)  # pymoo ends early where nothing new can be bred
 
     def collect(state: Algorithm) -> None:
-        if state.n_gen > generations - last:
-            found.append(state.pop.get("X").astype(np.int64))
+        found.append(state.pop.get("X").astype(np.int64))
 
     minimize(
         _Predicted(problem, predict),

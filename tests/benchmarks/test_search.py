@@ -15,20 +15,20 @@ from landscapes import Landscape, TableCosts, TableSpace, from_table, read_lands
 
 TABLES = ROOT.parent / "shared" / "tables"
 measured = pytest.mark.skipif(not TABLES.is_dir(), reason="no measured tables beside the repository")
-SPACE = TableSpace(5, 4)
+SPACE = TableSpace(4, 4)
 
 
 def additive() -> Landscape:
     """Every choice takes some error away, and costs something, by other amounts in each place."""
-    genes = np.indices((4,) * 5).reshape(5, -1).T
+    genes = np.indices((4,) * 4).reshape(4, -1).T
     rng = np.random.default_rng(0)
-    worth = np.cumsum(rng.random((5, 4)), axis=1)
-    costs = 100 + (10 * genes * [1, 3, 2, 5, 4]).sum(axis=1)
-    errors = 0.9 - 0.04 * worth[np.arange(5), genes].sum(axis=1) + 0.01 * rng.random(len(genes))
+    worth = np.cumsum(rng.random((4, 4)), axis=1)
+    costs = 100 + (10 * genes * [1, 3, 2, 5]).sum(axis=1)
+    errors = 0.9 - 0.04 * worth[np.arange(4), genes].sum(axis=1) + 0.01 * rng.random(len(genes))
     return from_table("additive", TableCosts(SPACE, np.stack([costs, costs], axis=1)), errors)
 
 
-def reached(landscape: Landscape, name: str, seeds: int, budget: int = 60) -> np.ndarray:
+def reached(landscape: Landscape, name: str, seeds: int, budget: int = 48) -> np.ndarray:
     strategy = benchmark.STRATEGIES[name]
     return np.array(
         [landscape.hypervolume(benchmark.search(landscape, strategy, seed, budget)) for seed in range(seeds)]
@@ -47,16 +47,16 @@ def test_evaluations_are_distinct_exact_and_repeatable(name: str) -> None:
 
 def test_the_default_beats_random_where_there_is_something_to_learn() -> None:
     landscape = additive()
-    ours, random = (reached(landscape, name, 5) for name in (benchmark.DEFAULT, "random"))
-    assert ours.min() > random.max()
+    ours, random = (reached(landscape, name, 3) for name in (benchmark.DEFAULT, "random"))
+    assert ours.mean() > random.mean() + 0.02
     assert ours.mean() > 0.97
 
 
 @pytest.mark.parametrize("name", ["nat", "nsga2", "regevo"])
 def test_nothing_beats_random_on_a_shuffled_table(name: str) -> None:
     landscape = shuffled(additive(), seed=3)
-    ours, random = (reached(landscape, strategy, 8) for strategy in (name, "random"))
-    noise = np.hypot(ours.std(ddof=1), random.std(ddof=1)) / 8**0.5
+    ours, random = (reached(landscape, strategy, 6) for strategy in (name, "random"))
+    noise = np.hypot(ours.std(ddof=1), random.std(ddof=1)) / 6**0.5
     assert ours.mean() - random.mean() < 2.5 * noise
 
 
