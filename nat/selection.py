@@ -77,15 +77,17 @@ def by_improvement(candidates: Candidates, measured: Floats, count: int) -> Indi
 
 
 def reference_of(measured: Floats) -> Floats:
-    """The worst corner for improvements, shape (m,): a tenth of the front's range beyond its nadir.
+    """The worst corner for improvements, shape (m,): a tenth of the range beyond the worst error and costs.
 
-    So its ends are worth something and extremes do not decide everything (Ishibuchi et al. 2018). Where the front does
-    not vary, the range is that of all measured values (k, m).
+    So the ends are worth something, and extremes do not decide everything (Ishibuchi et al. 2018). The worst error is
+    the front's. The worst costs are those of all measured values (k, m): a front that is still short at its costly end
+    must not hide what lies beyond. Where the front's errors do not vary, their range is that of all.
     """
     front = measured[non_dominated(measured)]
-    span = np.ptp(front, axis=0)
+    worst = np.append(front[:, 0].max(), measured[:, 1:].max(axis=0))
+    span = worst - front.min(axis=0)
     span = np.where(span > 0, span, np.ptp(measured, axis=0))
-    reference: Floats = front.max(axis=0) + MARGIN * np.where(span > 0, span, np.maximum(front.max(axis=0), 1e-6))
+    reference: Floats = worst + MARGIN * np.where(span > 0, span, np.maximum(worst, 1e-6))
     return reference
 
 

@@ -19,9 +19,11 @@ def test_improvements_come_in_a_batch_of_distinct_rows() -> None:
     assert len(by_improvement(candidates, MEASURED, 100)) == 60
 
 
-def test_the_reference_is_a_tenth_beyond_the_front() -> None:
+def test_the_reference_is_a_tenth_beyond_the_front_and_all_costs() -> None:
     assert reference_of(MEASURED) == pytest.approx([0.53, 4.3])
-    assert reference_of(MEASURED[[0, 3]]) == pytest.approx([0.51, 1.3]), "a front of one takes the range of all"
+    assert reference_of(MEASURED[[0, 3]]) == pytest.approx([0.51, 4.3]), "a front of one takes the range of all"
+    costly = np.vstack([MEASURED, [0.9, 9.0]])
+    assert reference_of(costly) == pytest.approx([0.53, 9.8]), "what is costly and bad now may have better neighbours"
     assert (reference_of(MEASURED[:1]) > MEASURED[0]).all()
     assert (reference_of(np.zeros((2, 2))) > 0).all()
 
