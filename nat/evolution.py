@@ -1,11 +1,14 @@
 """Evolution of architectures on predicted errors and exact costs, by pymoo's NSGA-III or NSGA-II.
 
 NSGA-III: Deb and Jain, IEEE Trans. Evol. Comput. 18(4), 2014; NAT uses it with a population of 100 over 100
-generations. The genes are categories, so the operators are the space's own: uniform crossover and redrawn genes, each
-repaired to a legal architecture, where NAT's reimplementation rounds real-valued operators.
+generations, MSuNAS NSGA-II (Deb et al., 6(2), 2002) with 40 over 20. The genes are categories, so the operators are the
+space's own: uniform crossover and redrawn genes, each repaired to a legal architecture, where NAT's reimplementation
+rounds real-valued operators.
 """
 
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import comb
 from typing import Any, Literal
 
@@ -14,6 +17,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.nsga3 import NSGA3
+from pymoo.core.algorithm import Algorithm
 from pymoo.core.crossover import Crossover
 from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
@@ -23,12 +27,35 @@ from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.optimize import minimize
 from pymoo.util.ref_dirs import get_reference_directions
 
-from nat.problem import SearchProblem
+from nat.errors import unknown_name
+from nat.problem import Objectives, SearchProblem
 from nat.supernet.sampling import crossover, mutate
-from nat.supernet.space import Encodings, MobileNetSpace
+from nat.supernet.searchable import Encodings, SearchSpace
 
-Algorithm = Literal["nsga3", "nsga2"]
+MATINGS = 10
+ALGORITHMS = ("nsga3", "nsga2")
+Choice = Literal["nsga3", "nsga2"]
 Predict = Callable[[Encodings], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """How to evolve.
+
+    Attributes:
+        population: NAT's is 100.
+        generations: NAT's are 100.
+        algorithm: "nsga3" (NAT) or "nsga2" (MSuNAS).
+    """
+
+    population: int = 100
+    generations: int = 100
+    algorithm: Choice = "nsga3"
+
+    def __post_init__(self) -> None:
+        """Refuses an unknown algorithm."""
+        if self.algorithm not in ALGORITHMS:
+            raise unknown_name("algorithm", self.algorithm, ALGORITHMS)
 
 
 class _Predicted(Problem):  # type: ignore[misc]
@@ -55,7 +82,7 @@ class _Predicted(Problem):  # type: ignore[misc]
 class _SpaceCrossover(Crossover):  # type: ignore[misc]
     """Two children of two parents, drawn independently: each gene of each child is from either parent."""
 
-    def __init__(self, space: MobileNetSpace) -> None:
+    def __init__(self, space: SearchSpace) -> None:
         super().__init__(2, 2, prob=0.9)
         self.space = space
 
@@ -68,7 +95,7 @@ class _SpaceCrossover(Crossover):  # type: ignore[misc]
 class _SpaceMutation(Mutation):  # type: ignore[misc]
     """Redraws each gene with the given probability."""
 
-    def __init__(self, space: MobileNetSpace, probability: float) -> None:
+    def __init__(self, space: SearchSpace, probability: float) -> None:
         super().__init__(prob=1.0)
         self.space, self.probability = space, probability
 
@@ -79,7 +106,7 @@ class _SpaceMutation(Mutation):  # type: ignore[misc]
 class _SpaceRepair(Repair):  # type: ignore[misc]
     """Brings encodings to their canonical form, so that pymoo finds duplicates."""
 
-    def __init__(self, space: MobileNetSpace) -> None:
+    def __init__(self, space: SearchSpace) -> None:
         super().__init__()
         self.space = space
 
@@ -109,9 +136,10 @@ def evolve(
     generations: int,
     seed: int,
     mutation_probability: float = 0.1,
-    algorithm: Algorithm = "nsga3",
+    algorithm: Choice = "nsga3",
+    last: int = 1,
 ) -> Encodings:
-    """The last population that keeps the limits, distinct, shape (n, genes); empty if none does.
+    """The last populations, as far as they keep the limits, distinct, shape (n, genes); empty if none does.
 
     Args:
         problem: space, objectives and limits.
@@ -121,28 +149,78 @@ def evolve(
         generations: how many.
         seed: of everything random.
         mutation_probability: of each gene; NAT's is 0.1.
-        algorithm: NSGA-III, by reference directions, or NSGA-II, by crowding (Deb et al., 2002; MSuNAS has it).
+        algorithm: NSGA-III, by reference directions, or NSGA-II, by crowding (MSuNAS has it).
+        last: of how many generations the populations are joined.
     """
     space = problem.space
     if len(initial) < population:
         rng = np.random.default_rng([seed, 1])
         parents = initial[rng.integers(len(initial), size=population - len(initial))]
         initial = np.concatenate([initial, mutate(space, parents, rng, 2 * mutation_probability)])
-    settings: dict[str, Any] = {
+    operators = {
         "pop_size": population,
         "sampling": initial[:population],
         "crossover": _SpaceCrossover(space),
         "mutation": _SpaceMutation(space, mutation_probability),
         "repair": _SpaceRepair(space),
     }
-    if algorithm == "nsga2":
-        chosen = NSGA2(**settings)
-    else:
-        directions = reference_directions(len(problem.objectives), population)
-        chosen = NSGA3(directions, selection=TournamentSelection(func_comp=_less_violation), **settings)
-    result = minimize(_Predicted(problem, predict), chosen, ("n_gen", generations), seed=seed, verbose=False)
-    last = space.repair(result.pop.get("X").astype(np.int64))
-    return np.unique(last[problem.allows(last) & problem.accepts(predict(last))], axis=0)
+    found: deque[Encodings] = deque(maxlen=last)  # pymoo ends early where nothing new can be bred
+
+    def collect(state: Algorithm) -> None:
+        found.append(state.pop.get("X").astype(np.int64))
+
+    minimize(
+        _Predicted(problem, predict),
+        _algorithm(algorithm, len(problem.objectives), operators),
+        ("n_gen", generations),
+        seed=seed,
+        callback=collect,
+        verbose=False,
+    )
+    everything = np.unique(space.repair(np.concatenate(found)), axis=0)
+    return everything[problem.allows(everything) & problem.accepts(predict(everything))]
+
+
+def offspring(
+    problem: SearchProblem, parents: Encodings, values: Objectives, count: int, rng: Generator, population: int
+) -> Encodings:
+    """Children of one generation of NSGA-II, new and within the limits, shape (n, genes), n at most `count`.
+
+    Args:
+        problem: space, objectives and limits.
+        parents: everything that was evaluated, shape (k, genes); the best by rank and crowding are the population.
+        values: measured objectives of the parents, shape (k, m).
+        count: how many children are wanted; fewer come where ten rounds of mating do not find so many.
+        rng: source of randomness.
+        population: how many of the parents may mate.
+    """
+    space = problem.space
+    operators = {"crossover": _SpaceCrossover(space), "mutation": _SpaceMutation(space, 1.0 / parents.shape[1])}
+    algorithm = NSGA2(pop_size=population, repair=_SpaceRepair(space), **operators)
+    algorithm.random_state = rng  # tournaments take it from there
+    pymoo_problem = _Predicted(problem, lambda encodings: np.zeros((len(encodings), len(problem.measured))))
+    everyone = Population.new(X=parents, F=values, G=np.zeros((len(parents), 1)))
+    survivors = algorithm.survival.do(pymoo_problem, everyone, n_survive=population, random_state=rng)
+    seen, children = {row.tobytes() for row in parents}, list[Encodings]()
+    for _ in range(MATINGS):
+        mated = algorithm.mating.do(
+            pymoo_problem, survivors, count, algorithm=algorithm, random_state=rng, n_max_iterations=MATINGS
+        )
+        born = np.asarray(mated.get("X")).reshape(-1, parents.shape[1]).astype(np.int64)
+        for child in born[problem.allows(born)]:
+            if child.tobytes() not in seen and len(children) < count:
+                seen.add(child.tobytes())
+                children.append(child)
+        if len(children) == count:
+            break
+    return np.array(children, dtype=np.int64).reshape(-1, parents.shape[1])
+
+
+def _algorithm(name: str, objectives: int, operators: dict[str, Any]) -> Algorithm:
+    if name == "nsga2":
+        return NSGA2(**operators)
+    directions = reference_directions(objectives, operators["pop_size"])
+    return NSGA3(directions, selection=TournamentSelection(func_comp=_less_violation), **operators)
 
 
 def reference_directions(objectives: int, count: int) -> NDArray[np.float64]:

@@ -55,7 +55,7 @@ class Trial:
 
     def _training_step(self) -> float:
         """Mean over the input sizes of a step with the ends and two subnets between, on a copy of the supernet."""
-        space, trainer = self.problem.space, WeightTrainer(copy.deepcopy(self.supernet), Schedule(1e-6, 100))
+        space, trainer = self.supernet.space, WeightTrainer(copy.deepcopy(self.supernet), Schedule(1e-6, 100))
         drawn = space.decode(sample_uniform(space, 2, np.random.default_rng(0)))
         device = self.evaluator.device
 

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from nat.errors import InputError, unknown_name
 from nat.supernet.architecture import Architecture
-from nat.supernet.costs import CostTable
 from nat.supernet.evaluation import macro_f1, top1_accuracy
 from nat.supernet.sampling import sample_uniform
-from nat.supernet.space import Encodings
+from nat.supernet.searchable import Costs, Encodings
+from nat.supernet.space import MobileNetSpace
 
 Floats = NDArray[np.float64]
 
@@ -62,10 +62,10 @@ class Measured(Named, Protocol):
 class Known(Named, Protocol):
     """Something that architectures have whatever their weights, for whole arrays of encodings."""
 
-    def values(self, costs: CostTable, encodings: Encodings) -> Floats:
+    def values(self, costs: Costs, encodings: Encodings) -> Floats:
         """Values of canonical encodings (n, genes), shape (n,)."""
 
-    def box(self, costs: CostTable, most: float) -> tuple[float, float]:
+    def box(self, costs: Costs, most: float) -> tuple[float, float]:
         """The best and the worst corner for hypervolumes, where a limit allows no more than `most`."""
 
 
@@ -101,11 +101,11 @@ class TableCost:
     method: str
     shared: bool = False
 
-    def values(self, costs: CostTable, encodings: Encodings) -> Floats:
+    def values(self, costs: Costs, encodings: Encodings) -> Floats:
         """See `Known`."""
         return np.asarray(getattr(costs, self.method)(encodings), dtype=float)
 
-    def box(self, costs: CostTable, most: float) -> tuple[float, float]:
+    def box(self, costs: Costs, most: float) -> tuple[float, float]:
         """See `Known`; the best corner is 0."""
         worst = min(most, float(self.values(costs, costs.ends()).max()))
         return 0.0, BEYOND * worst if self.shared else worst
@@ -119,13 +119,19 @@ class Resolution:
     title: str = "input"
     unit: str = "px"
 
-    def values(self, costs: CostTable, encodings: Encodings) -> Floats:
+    def values(self, costs: Costs, encodings: Encodings) -> Floats:
         """See `Known`."""
-        return np.array(costs.space.resolutions, dtype=float)[encodings[:, 0]]
+        return np.array(_resolutions(costs), dtype=float)[encodings[:, 0]]
 
-    def box(self, costs: CostTable, most: float) -> tuple[float, float]:
+    def box(self, costs: Costs, most: float) -> tuple[float, float]:
         """See `Known`."""
-        return 0.0, BEYOND * costs.space.resolutions[-1]
+        return 0.0, BEYOND * _resolutions(costs)[-1]
+
+
+def _resolutions(costs: Costs) -> tuple[int, ...]:
+    if not isinstance(costs.space, MobileNetSpace):
+        raise InputError(f"expected a space with input sizes for the objective resolution, got {costs.space}.")
+    return costs.space.resolutions
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,7 @@ class UserObjective:
         """The title is the name unless there is one."""
         object.__setattr__(self, "title", self.title or self.name)
 
-    def values(self, costs: CostTable, encodings: Encodings) -> Floats:
+    def values(self, costs: Costs, encodings: Encodings) -> Floats:
         """See `Known`.
 
         Raises:
@@ -172,7 +178,7 @@ class UserObjective:
             )
         return values
 
-    def box(self, costs: CostTable, most: float) -> tuple[float, float]:
+    def box(self, costs: Costs, most: float) -> tuple[float, float]:
         """See `Known`."""
         drawn = sample_uniform(costs.space, SAMPLE, np.random.default_rng(0))
         found = self.values(costs, np.concatenate([costs.ends(), drawn]))

@@ -11,7 +11,7 @@ from nat.errors import BudgetError, InputError
 from nat.fronts import pareto_set, within
 from nat.objectives import ERROR
 from nat.pipeline import reopened
-from nat.preparation import problem_of
+from nat.preparation import kept_latency, problem_of
 from nat.problem import SearchProblem
 from nat.progress import Progress
 from nat.run_folder import RunFolder, check_new
@@ -47,7 +47,7 @@ def pick(
     out = out.expanduser()
     check_new(out)  # before any work
     problem = problem_of(folder)
-    if limits.max_latency_ms is not None and problem.costs.latency is None:
+    if limits.max_latency_ms is not None and kept_latency(folder) is None:
         raise InputError(f"the run in '{run}' has no latency table: transfer with --objectives top1,latency.")
     with Archive(folder.archive, read_only=True) as archive:
         version = report.get("weights_version", max(archive.versions))  # fronts of older versions lack it

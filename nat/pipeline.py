@@ -106,7 +106,7 @@ def reopened(folder: RunFolder, progress: Progress) -> "Transfer":
     job = Transfer(folder.read_options(), folder, progress)
     if job.splits.fingerprint != config["data"].get("fingerprint"):
         raise RunError(f"the images of '{job.options.data}' are not those that the run started with. Start a new run.")
-    if json.loads(json.dumps(job.problem.space.to_json())) != config["space"]:
+    if json.loads(json.dumps(job.space.to_json())) != config["space"]:
         raise RunError(f"'{job.options.supernet}' has other choices than when the run started. Start a new run.")
     return job
 
@@ -125,7 +125,7 @@ class Transfer:
         self.splits = read_splits(options, progress)
         if skipped := self.splits.skipped:
             progress.say(f"skipped {len(skipped)} corrupt images, such as {skipped[0]}")
-        space = transfer_space(self.card.space, options, self.splits)
+        self.space = space = transfer_space(self.card.space, options, self.splits)
         torch.set_num_threads(options.threads or suitable_threads(space))
         limits, classes = limits_of(options), self.splits.num_classes
         replace(limits, max_latency_ms=None).check(CostTable(space, classes))  # before latency is measured
@@ -146,7 +146,7 @@ class Transfer:
         resolved = {"overrides": self.amounts.model_dump(mode="json"), "threads": torch.get_num_threads()}
         return {
             "options": self.options.model_dump(mode="json") | resolved,
-            "space": self.problem.space.to_json(),
+            "space": self.space.to_json(),
             "data": self._data(),
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "threads": torch.get_num_threads(),
@@ -322,7 +322,7 @@ class Transfer:
     def _write_bundle(self, subnet: Subnet, path: Path, *, finetuned: bool) -> None:
         """Writes a bundle whose metrics are measured with the network as it is read back."""
         architecture = subnet.architecture
-        plain = Subnet(self.problem.space, architecture, self.splits.num_classes).eval()
+        plain = Subnet(self.space, architecture, self.splits.num_classes).eval()
         plain.load_state_dict(subnet.state_dict())  # the values, not the layout, which decides rounding
         preprocess = self.preprocessing(architecture.resolution)
         macs, params = self.problem.costs.of(architecture)
@@ -361,7 +361,7 @@ class Transfer:
         return Card(
             name=f"{self.card.name}-{self.splits.card.name}",
             title=f"{self.card.title}, adapted to {self.splits.card.name}",
-            space=self.problem.space,
+            space=self.space,
             num_classes=self.splits.num_classes,
             mean=self.card.mean,
             std=self.card.std,

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from nat.archive import Evaluation
 from nat.objectives import ERROR, LATENCY, MACS, MEMORY, PARAMS, TOP1, Known, Measured, Objective
 from nat.supernet.architecture import Architecture
-from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
-from nat.supernet.space import Encodings, MobileNetSpace
+from nat.supernet.searchable import Costs, Encodings, SearchSpace
 
 Objectives = NDArray[np.float64]
 ALWAYS: tuple[Known, ...] = (MACS, PARAMS)  # known of every evaluation, whatever is minimised
@@ -29,13 +28,13 @@ class SearchProblem:
         max_error: the greatest top-1 error that a reported subnet may have, as the search measures it.
     """
 
-    costs: CostTable
+    costs: Costs
     objectives: tuple[Objective, ...] = (TOP1, MACS)
     limits: Limits = field(default_factory=Limits)
     max_error: float = 1.0
 
     @property
-    def space(self) -> MobileNetSpace:
+    def space(self) -> SearchSpace:
         """The architectures to choose from."""
         return self.costs.space
 

@@ -40,11 +40,13 @@ def seeds_of(run: Path, problem: SearchProblem, count: int) -> list[Proposal]:
         newest = max(archive.versions, default=0)
         finished = folder.front.is_file()
         earlier = archive.at_version(folder.read_front().get("weights_version", newest) if finished else newest)
-    places = {size: problem.space.resolutions[_place(i, len(sizes), problem)] for i, size in enumerate(sizes)}
+    own = problem.space
+    assert isinstance(own, MobileNetSpace)
+    places = {size: own.resolutions[_place(i, len(sizes), len(own.resolutions))] for i, size in enumerate(sizes)}
     fitting: dict[Architecture, float] = {}
     for evaluation in sorted(earlier, key=lambda evaluation: evaluation.objectives[ERROR]):
         net = replace(evaluation.architecture, resolution=places[evaluation.architecture.resolution])
-        if _allowed(problem, net):
+        if _allowed(problem, own, net):
             fitting.setdefault(net, evaluation.objectives[ERROR])
     if not fitting:
         raise InputError(
@@ -58,17 +60,17 @@ def seeds_of(run: Path, problem: SearchProblem, count: int) -> list[Proposal]:
     return [proposals[i] for i in chosen]
 
 
-def _place(index: int, sizes: int, problem: SearchProblem) -> int:
+def _place(index: int, sizes: int, new_sizes: int) -> int:
     """Of an input size among the new ones: as far between the least and the greatest."""
-    return round(index / max(1, sizes - 1) * (len(problem.space.resolutions) - 1))
+    return round(index / max(1, sizes - 1) * (new_sizes - 1))
 
 
-def _allowed(problem: SearchProblem, net: Architecture) -> bool:
+def _allowed(problem: SearchProblem, space: MobileNetSpace, net: Architecture) -> bool:
     try:
-        problem.space.validate(net)
+        space.validate(net)
     except InputError:
         return False
-    return bool(problem.allows(problem.space.encode([net]))[0])
+    return bool(problem.allows(space.encode([net]))[0])
 
 
 def gain(

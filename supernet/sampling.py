@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nat.errors import BudgetError
 from nat.supernet.architecture import Architecture
-from nat.supernet.costs import CostTable
+from nat.supernet.searchable import Costs, SearchSpace
 from nat.supernet.space import Encodings, MobileNetSpace
 
 T = TypeVar("T")
@@ -29,11 +29,11 @@ class Limits:
     max_memory: int | None = None
     max_latency_ms: float | None = None
 
-    def allow(self, costs: CostTable, encodings: Encodings) -> NDArray[np.bool_]:
+    def allow(self, costs: Costs, encodings: Encodings) -> NDArray[np.bool_]:
         """Which of the encodings (n, genes) keep the limits, shape (n,)."""
         return np.less_equal(self.excess(costs, encodings), 0)
 
-    def excess(self, costs: CostTable, encodings: Encodings) -> NDArray[np.float64]:
+    def excess(self, costs: Costs, encodings: Encodings) -> NDArray[np.float64]:
         """By what share of the limits the encodings (n, genes) exceed them, in all; shape (n,), 0 where they do not."""
         total = np.zeros(len(encodings))
         for _, most, values in self._given(costs):
@@ -49,7 +49,7 @@ class Limits:
             "latency_ms": self.max_latency_ms,
         }
 
-    def _given(self, costs: CostTable) -> list[tuple[str, float, Callable[[Encodings], NDArray[Any]]]]:
+    def _given(self, costs: Costs) -> list[tuple[str, float, Callable[[Encodings], NDArray[Any]]]]:
         """Option, limit, and what it is put on, of each limit there is."""
         every: list[tuple[str, float | None, str]] = [
             ("--max-macs", self.max_macs, "macs"),
@@ -59,7 +59,7 @@ class Limits:
         ]
         return [(option, most, getattr(costs, name)) for option, most, name in every if most is not None]
 
-    def check(self, costs: CostTable) -> None:
+    def check(self, costs: Costs) -> None:
         """Raises `BudgetError`, naming the least and the greatest possible, if no architecture keeps the limits.
 
         Each limit is looked at on its own, exactly; all that cannot be kept are named at once.
@@ -74,12 +74,12 @@ class Limits:
         if broken:
             raise BudgetError(f"expected {'; '.join(broken)}. Raise the budget or allow smaller resolutions.")
 
-    def refusal(self, costs: CostTable) -> BudgetError:
+    def refusal(self, costs: Costs) -> BudgetError:
         """The error for limits of which each can be kept, but no architecture was found that keeps all."""
         ranges = ", ".join(self.ranges(costs, costs.ends()))
         return BudgetError(f"found no subnet that keeps all limits at once; asked for, and possible: {ranges}.")
 
-    def ranges(self, costs: CostTable, encodings: Encodings) -> list[str]:
+    def ranges(self, costs: Costs, encodings: Encodings) -> list[str]:
         """Each limit with the least and the greatest that the encodings (n, genes) have of it, for messages."""
         given = [(option, most, values(encodings)) for option, most, values in self._given(costs)]
         return [f"{option} {_up(most)} ({_up(found.min())} to {_up(found.max())})" for option, most, found in given]
@@ -118,22 +118,17 @@ def ladder(space: MobileNetSpace, count: int) -> list[Architecture]:
     return list(dict.fromkeys(nets))
 
 
-def sample_uniform(space: MobileNetSpace, count: int, rng: Generator) -> Encodings:
-    """Resolution, depth of each stage, and kernel and expand ratio of each layer, each uniform over its choices."""
-    lower = np.array([0] + [1] * len(space.slots))  # so that a layer is absent by its stage's depth alone
-    encodings = rng.integers(lower, space.upper + 1, (count, len(lower)))
-    for offset, legal in zip(space.stage_offsets, space.stage_depths, strict=True):
-        stage = encodings[:, 1 + offset : 1 + offset + legal[-1]]
-        stage[np.arange(legal[-1]) >= rng.choice(legal, (count, 1))] = 0
-    return encodings
+def sample_uniform(space: SearchSpace, count: int, rng: Generator) -> Encodings:
+    """As the space draws; each choice of a mobile network is uniform over its values."""
+    return space.draw(count, rng)
 
 
-def sample_stratified(costs: CostTable, count: int, rng: Generator, limits: Limits | None = None) -> Encodings:
+def sample_stratified(costs: Costs, count: int, rng: Generator, limits: Limits | None = None) -> Encodings:
     """Distinct architectures whose multiply-adds are spread evenly, on a log scale, over all that the limits allow.
 
-    Uniform sampling crowds the middle of the costs. The first row is the smallest architecture (unless that breaks a
-    limit on latency), the last one the largest or, if that breaks the limits, the most costly one found. Fewer than
-    `count` come back only if the space has no more.
+    Uniform sampling crowds the middle of the costs. The first row is one of least cost (unless that breaks a limit on
+    latency), the last one the largest or, if that breaks the limits, the most costly one found. Fewer than `count` come
+    back only if the space has no more.
 
     Raises:
         BudgetError: no architecture keeps the limits.
@@ -143,7 +138,9 @@ def sample_stratified(costs: CostTable, count: int, rng: Generator, limits: Limi
     space = costs.space
     pool = costs.ends()
     for _ in range(20):
-        drawn = np.concatenate([sample_uniform(space, 8 * count, rng), _between_ends(space, 24 * count, rng)])
+        drawn = sample_uniform(space, (8 if space.ordered else 32) * count, rng)
+        if space.ordered:
+            drawn = np.concatenate([drawn, _between_ends(space, 24 * count, rng)])
         pool = np.unique(np.concatenate([pool, drawn]), axis=0)
         pool = pool[limits.allow(costs, pool)]
         if not len(pool):
@@ -154,10 +151,11 @@ def sample_stratified(costs: CostTable, count: int, rng: Generator, limits: Limi
             break
     if not len(pool):
         raise limits.refusal(costs)
+    pool = rng.permutation(pool)  # so that chance decides between equal costs
     return _spread(pool, np.log(costs.macs(pool)), count)
 
 
-def _between_ends(space: MobileNetSpace, count: int, rng: Generator) -> Encodings:
+def _between_ends(space: SearchSpace, count: int, rng: Generator) -> Encodings:
     """Architectures of every size: each leans, by its own degree, to the least or the greatest choices."""
     lean = rng.random((count, 1))
     extreme = np.where(rng.random((count, len(space.upper))) < lean, space.upper, space.lower)
@@ -179,7 +177,7 @@ def _spread(pool: Encodings, log_costs: NDArray[np.float64], count: int) -> Enco
     return pool[sorted(chosen)]
 
 
-def sample_like(space: MobileNetSpace, encodings: Encodings, count: int, rng: Generator) -> Encodings:
+def sample_like(space: SearchSpace, encodings: Encodings, count: int, rng: Generator) -> Encodings:
     """Draws each gene on its own from the given encodings, as NAT draws the subnets that adapt the supernet.
 
     Args:
@@ -192,12 +190,21 @@ def sample_like(space: MobileNetSpace, encodings: Encodings, count: int, rng: Ge
     return space.repair(encodings[rows, np.arange(encodings.shape[1])])
 
 
-def mutate(space: MobileNetSpace, encodings: Encodings, rng: Generator, probability: float) -> Encodings:
+def mutate(space: SearchSpace, encodings: Encodings, rng: Generator, probability: float) -> Encodings:
     """Redraws each gene with the given probability, uniformly over its codes."""
     redrawn = rng.integers(space.lower, space.upper + 1, encodings.shape)
     return space.repair(np.where(rng.random(encodings.shape) < probability, redrawn, encodings))
 
 
-def crossover(space: MobileNetSpace, first: Encodings, second: Encodings, rng: Generator) -> Encodings:
+def vary(space: SearchSpace, encodings: Encodings, rng: Generator, genes: int) -> Encodings:
+    """Redraws that many genes of each row, uniformly over their codes; a row may come out as it was."""
+    places = rng.random(encodings.shape).argsort(axis=1)[:, :genes]
+    redrawn = rng.integers(space.lower, space.upper + 1, encodings.shape)
+    varied = encodings.copy()
+    np.put_along_axis(varied, places, np.take_along_axis(redrawn, places, axis=1), axis=1)
+    return space.repair(varied)
+
+
+def crossover(space: SearchSpace, first: Encodings, second: Encodings, rng: Generator) -> Encodings:
     """Takes each gene from one of two parents, with equal chances; row by row."""
     return space.repair(np.where(rng.random(first.shape) < 0.5, first, second))

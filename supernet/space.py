@@ -22,13 +22,15 @@ from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nat.errors import InputError
 from nat.supernet.architecture import Architecture, whole_numbers
+from nat.supernet.features import LayerTable
+from nat.supernet.searchable import Encodings as Encodings
 from nat.supernet.structure import MOBILENETV3, Conventions, Structure, structure_of, with_structure
 
-Encodings = NDArray[np.int64]
 Number = TypeVar("Number", int, float)
 CHOICES = ("kernels", "expands", "depths", "resolutions")
 
@@ -257,6 +259,11 @@ class MobileNetSpace:
         """Least value of each gene, shape (1 + slots,): 1 for slots that no legal depth leaves out."""
         return np.array([0] + [int(slot.layer < self.stage_depths[slot.stage][0]) for slot in self.slots])
 
+    @property
+    def ordered(self) -> bool:
+        """A greater code is a wider layer, or one of a larger kernel."""
+        return True
+
     def encode(self, architectures: Sequence[Architecture]) -> Encodings:
         """Canonical encodings, shape (n, 1 + slots).
 
@@ -332,20 +339,39 @@ class MobileNetSpace:
             stage[np.arange(depths[-1]) >= depth[:, None]] = 0
         return fixed
 
+    def draw(self, count: int, rng: Generator) -> Encodings:
+        """Resolution, depth of each stage, and kernel and expand ratio of each layer, each uniform over its choices."""
+        lower = np.array([0] + [1] * len(self.slots))  # so that a layer is absent by its stage's depth alone
+        encodings = rng.integers(lower, self.upper + 1, (count, len(lower)))
+        for offset, legal in zip(self.stage_offsets, self.stage_depths, strict=True):
+            stage = encodings[:, 1 + offset : 1 + offset + legal[-1]]
+            stage[np.arange(legal[-1]) >= rng.choice(legal, (count, 1))] = 0
+        return encodings
+
     # --- features and files ----------------------------------------------------------------------------------------
 
     def features(self, encodings: Encodings) -> NDArray[np.float64]:
-        """Inputs for surrogates, scaled to [0, 1], shape (n, 1 + 2 * slots): resolution, kernels, expand ratios.
+        """Inputs for surrogates, in [0, 1], shape (n, d), of canonical encodings; see `LayerTable.features`."""
+        return self._layer_table.features(np.atleast_2d(encodings))
 
-        An absent layer is 0 in both of its columns and a present one at least 1 / choices, so the two never look alike.
-        """
-        encodings = np.atleast_2d(encodings)
-        resolution = encodings[:, :1] / max(1, len(self.resolutions) - 1)
-        codes, kernels = encodings[:, 1:], np.array([len(slot.kernels) for slot in self.slots])
-        kernel = np.where(codes > 0, (codes - 1) % kernels + 1, 0) / kernels
-        expands = np.array([len(slot.expands) for slot in self.slots])
-        expand = np.where(codes > 0, (codes - 1) // kernels + 1, 0) / expands
-        return np.concatenate([resolution, kernel, expand], axis=1)
+    @cached_property
+    def _layer_table(self) -> LayerTable:
+        channels, macs = np.zeros((2, len(self.slots), 1 + int(self.upper[1:].max())), dtype=np.int64)
+        for index, slot in enumerate(self.slots):
+            for (kernel, expand), code in self.choices[index].items():
+                channels[index, code] = slot.mid_channels(expand)
+                sizes = slot.in_channels * slot.stride**2 + kernel**2 + slot.out_channels
+                macs[index, code] = channels[index, code] * sizes
+        return LayerTable(
+            resolutions=np.array(self.resolutions),
+            kernels=np.array([len(slot.kernels) for slot in self.slots]),
+            expands=np.array([len(slot.expands) for slot in self.slots]),
+            stages=np.array([slot.stage for slot in self.slots]),
+            optional=self.lower[1:] == 0,
+            channels=channels,
+            macs=macs,
+            area=1.0 / np.cumprod([stage.stride**2 for stage in self.structure.stages]),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All choices, for a checkpoint's card; the structure as well, unless its name says it."""

@@ -17,6 +17,7 @@ ROWS = [
     {"nat.datasets", "nat.supernet"},
     {"nat.pretrained"},
     {
+        "nat.acquisition",
         "nat.archive",
         "nat.objectives",
         "nat.bootstrap",
@@ -39,6 +40,7 @@ ROWS = [
         "nat.fronts",
         "nat.plots",
         "nat.rounds",
+        "nat.selection",
         "nat.starting",
         "nat.teacher",
         "nat.warm_start",

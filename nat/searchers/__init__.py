@@ -3,9 +3,14 @@
 from nat.errors import unknown_name
 from nat.searchers.base import AdaptationSteps, Searcher
 from nat.searchers.evolutionary import NatSearcher
+from nat.searchers.genetic import GeneticSearcher
 from nat.searchers.random import RandomSearcher
 
-SEARCHERS: dict[str, type[NatSearcher] | type[RandomSearcher]] = {"nat": NatSearcher, "random": RandomSearcher}
+SEARCHERS: dict[str, type[NatSearcher] | type[GeneticSearcher] | type[RandomSearcher]] = {
+    "nat": NatSearcher,
+    "nsga2": GeneticSearcher,
+    "random": RandomSearcher,
+}
 
 
 def check_searcher(name: str) -> None:
@@ -14,4 +19,12 @@ def check_searcher(name: str) -> None:
         raise unknown_name("searcher", name, SEARCHERS)
 
 
-__all__ = ["SEARCHERS", "AdaptationSteps", "NatSearcher", "RandomSearcher", "Searcher", "check_searcher"]
+__all__ = [
+    "SEARCHERS",
+    "AdaptationSteps",
+    "GeneticSearcher",
+    "NatSearcher",
+    "RandomSearcher",
+    "Searcher",
+    "check_searcher",
+]

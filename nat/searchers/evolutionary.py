@@ -1,46 +1,46 @@
-"""NAT's strategy: a surrogate of accuracy, evolution on its predictions, a spread of candidates to evaluate.
+"""NAT's strategy: surrogates of the errors, evolution on their predictions, the most promising candidates to evaluate.
 
-Neural Architecture Transfer, Lu, Sreekumar, Goodman, Banzhaf, Deb and Boddeti, IEEE TPAMI 2021. The surrogate is
-chosen between an RBF interpolant and a Gaussian process by cross-validated rank correlation, and candidates are
-spread over the costs, both as in MSuNAS (Lu et al., ECCV 2020).
+Neural Architecture Transfer, Lu, Sreekumar, Goodman, Banzhaf, Deb and Boddeti, IEEE TPAMI 2021. What is evaluated is
+chosen by expected hypervolume improvement; NAT's rule and the one of MSuNAS (Lu et al., ECCV 2020) are options.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nat.archive import Evaluation
-from nat.evolution import Algorithm, Predict, evolve
+from nat.archive import Evaluation, Proposal
+from nat.errors import unknown_name
+from nat.evolution import Choice, Evolution
 from nat.objectives import ERROR
-from nat.pareto import non_dominated, select_by_rank
+from nat.pareto import Floats, non_dominated
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
+from nat.searchers.candidates import evolved, promising, variations
 from nat.searchers.sandwich import train_sandwich
-from nat.supernet.architecture import Architecture
-from nat.supernet.sampling import mutate, sample_like, sample_stratified
-from nat.supernet.space import Encodings
+from nat.selection import SELECTIONS, Candidates, by_directions, by_improvement, by_spread, predicted
+from nat.supernet.sampling import sample_like, sample_stratified
+from nat.supernet.searchable import Encodings
 from nat.surrogates.base import Surrogate
-from nat.surrogates.gp import GaussianProcess
-from nat.surrogates.rbf import CubicRBF
-from nat.surrogates.switching import SwitchingSurrogate
+from nat.surrogates.trend import TrendGaussianProcess
 
-
-def default_surrogate() -> Surrogate:
-    """RBF or Gaussian process, whichever ranks better in cross-validation."""
-    return SwitchingSurrogate([CubicRBF(), GaussianProcess()])
+CLIP = 1.3
+NEAR = 64
 
 
 class NatSearcher:
     """Surrogate-guided evolution; adapts the supernet on subnets drawn from the pool's distribution.
 
     Args:
-        population: of NSGA-III; NAT's is 100.
-        generations: of NSGA-III in each round; NAT's are 100.
+        population: of the evolutionary algorithm; NAT's is 100.
+        generations: of it in each round; NAT's are 100.
         surrogate: makes a fresh surrogate for each round and each measured objective.
-        algorithm: "nsga3", or "nsga2" as in MSuNAS.
+        selection: rule for what is evaluated: "ehvi" (expected hypervolume improvement), "reference" (NAT) or "spread"
+            (MSuNAS).
+        algorithm: "nsga3" (NAT) or "nsga2" (MSuNAS).
     """
 
     name = "nat"
@@ -51,69 +51,79 @@ class NatSearcher:
         *,
         population: int = 100,
         generations: int = 100,
-        surrogate: Callable[[], Surrogate] = default_surrogate,
-        algorithm: Algorithm = "nsga3",
+        surrogate: Callable[[], Surrogate] = TrendGaussianProcess,
+        selection: str = "ehvi",
+        algorithm: Choice = "nsga3",
     ) -> None:
-        self.population, self.generations = population, generations
-        self.surrogate, self.algorithm = surrogate, algorithm
+        if selection not in SELECTIONS:
+            raise unknown_name("selection", selection, SELECTIONS)
+        self.evolution = Evolution(population, generations, algorithm)
+        self.surrogate, self.selection = surrogate, selection
+        self.seconds: dict[str, float] = {}
 
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
-    ) -> list[Architecture]:
-        """A stratified sample at first; then the best predicted candidates, spread over the costs."""
+    ) -> list[Proposal]:
+        """A stratified sample at first; then the most promising candidates."""
+        self.seconds = {}
         if not evaluations:
-            return problem.space.decode(sample_stratified(problem.costs, count, rng, problem.limits))
-        known = problem.encodings_of(evaluations)
-        predict, doubt = self._fitted(problem, evaluations, known)
-        problem = _hopeful(problem, evaluations, doubt)
-        candidates = self._evolved(problem, evaluations, known, predict, rng)
-        if len(candidates) < count:
-            candidates = np.concatenate([candidates, _variations(problem, known, candidates, rng)])
-        if not len(candidates):
-            return []
-        errors = predict(candidates)
-        accepted = problem.accepts(errors)
-        candidates, errors = candidates[accepted], errors[accepted]
-        predicted = problem.values(errors, candidates)
-        front = known[non_dominated(problem.values_of(evaluations))]
-        chosen = select_by_rank(predicted, problem.costs.macs(candidates), count, keep=problem.costs.macs(front))
-        return problem.space.decode(candidates[chosen])
+            drawn = sample_stratified(problem.costs, count, rng, problem.limits)
+            return [Proposal(architecture) for architecture in problem.space.decode(drawn)]
+        started, known = perf_counter(), problem.encodings_of(evaluations)
+        surrogates = self._fitted(problem, evaluations, known)
+        fitted = perf_counter()
+        problem, measured = _hopeful(problem, evaluations, surrogates, known), problem.values_of(evaluations)
+        encodings = self._candidates(problem, surrogates, known, measured, count, rng)
+        proposals = []
+        if len(encodings):
+            candidates = predicted(problem, surrogates, encodings)
+            proposals = _proposals(problem, encodings, candidates, self._chosen(candidates, measured, count, rng))
+        self.seconds = {"fit": fitted - started, "evolve": perf_counter() - fitted}
+        return proposals
 
-    def _fitted(
-        self, problem: SearchProblem, evaluations: Sequence[Evaluation], known: Encodings
-    ) -> tuple[Predict, float]:
-        """Predicts errors (n, measured) of encodings from the evaluations; and how uncertain that is near them."""
+    def _fitted(self, problem: SearchProblem, evaluations: Sequence[Evaluation], known: Encodings) -> list[Surrogate]:
+        """A model of each measured objective."""
         features, models = problem.space.features(known), [self.surrogate() for _ in problem.measured]
+        front = non_dominated(problem.values_of(evaluations))
         for model, errors in zip(models, problem.errors_of(evaluations).T, strict=True):
-            model.fit(features, errors)
+            model.fit(features, self._clipped(errors, front))
+        return models
 
-        def predict(encodings: Encodings) -> NDArray[np.float64]:
-            features = problem.space.features(encodings)
-            return np.stack([model.predict(features)[0] for model in models], axis=1)
+    def _clipped(self, errors: Floats, front: NDArray[np.bool_]) -> Floats:
+        """What a surrogate learns; for improvements, errors far above the front are taken as less bad than they are.
 
-        near = problem.space.features(sample_like(problem.space, known, 64, np.random.default_rng(0)))
-        return predict, max(float(np.median(model.predict(near)[1])) for model in models)
+        How bad a hopeless architecture is tells little of the front, and takes much of a stationary model's variance.
+        """
+        if self.selection != "ehvi" or np.ptp(errors[front]) == 0:
+            return errors
+        clipped: Floats = np.minimum(errors, errors[front].min() + CLIP * np.ptp(errors[front]))
+        return clipped
 
-    def _evolved(
+    def _candidates(
         self,
         problem: SearchProblem,
-        evaluations: Sequence[Evaluation],
+        surrogates: Sequence[Surrogate],
         known: Encodings,
-        predict: Predict,
+        measured: Floats,
+        count: int,
         rng: Generator,
     ) -> Encodings:
-        """New architectures of the last generation."""
-        best_first = np.argsort(~non_dominated(problem.values_of(evaluations)), kind="stable")
-        last = evolve(
-            problem,
-            predict,
-            known[best_first],
-            population=self.population,
-            generations=self.generations,
-            seed=int(rng.integers(2**31)),
-            algorithm=self.algorithm,
-        )
-        return _without(last, known)
+        """New architectures that keep the limits and, as predicted, the greatest error."""
+        find = promising if self.selection == "ehvi" else evolved
+        found = find(problem, surrogates, known, measured, rng, self.evolution)
+        if len(found) < count:
+            found = np.concatenate([found, variations(problem, known, found, rng)])
+        if problem.max_error >= 1.0 or not len(found):
+            return found
+        return found[problem.accepts(predicted(problem, surrogates, found).values[:, : len(problem.measured)])]
+
+    def _chosen(self, candidates: Candidates, measured: Floats, count: int, rng: Generator) -> NDArray[np.intp]:
+        """Rows of the candidates that the rule chooses."""
+        if self.selection == "spread":
+            return by_spread(candidates.values, measured, count)
+        if self.selection == "reference":
+            return by_directions(candidates.values, count, rng)
+        return by_improvement(candidates, measured, count)
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
         """Trains on the pool: each step, a whole member, and one whose genes are drawn, each on its own, from all.
@@ -127,7 +137,20 @@ class NatSearcher:
         train_sandwich(adaptation, problem, pool, draw)
 
 
-def _hopeful(problem: SearchProblem, evaluations: Sequence[Evaluation], doubt: float) -> SearchProblem:
+def _proposals(
+    problem: SearchProblem, encodings: Encodings, candidates: Candidates, chosen: NDArray[np.intp]
+) -> list[Proposal]:
+    """The chosen rows with what is expected of their top-1 error, if that is what is predicted first."""
+    nets = problem.space.decode(encodings[chosen])
+    if problem.measured[0].name != ERROR:
+        return [Proposal(net) for net in nets]
+    means, deviations = candidates.values[chosen, 0], candidates.deviation[chosen]
+    return [Proposal(net, float(mean), float(dev)) for net, mean, dev in zip(nets, means, deviations, strict=True)]
+
+
+def _hopeful(
+    problem: SearchProblem, evaluations: Sequence[Evaluation], surrogates: Sequence[Surrogate], known: Encodings
+) -> SearchProblem:
     """The problem with a greatest error above which a prediction says that a subnet is surely not accurate enough.
 
     That is the limit, and two deviations of the surrogate's. As long as nothing reaches the limit, it is the least
@@ -135,17 +158,7 @@ def _hopeful(problem: SearchProblem, evaluations: Sequence[Evaluation], doubt: f
     """
     if problem.max_error >= 1.0:
         return problem
+    near = problem.space.features(sample_like(problem.space, known, NEAR, np.random.default_rng(0)))
+    doubt = max(float(np.median(surrogate.predict(near)[1])) for surrogate in surrogates)
     best = min(evaluation.objectives[ERROR] for evaluation in evaluations)
     return replace(problem, max_error=min(1.0, max(problem.max_error, best) + 2 * doubt))
-
-
-def _variations(problem: SearchProblem, known: Encodings, taken: Encodings, rng: Generator) -> Encodings:
-    """New architectures near the known ones, for when evolution found too few new ones."""
-    near = mutate(problem.space, known[rng.integers(len(known), size=256)], rng, 0.1)
-    return _without(np.unique(near[problem.allows(near)], axis=0), np.concatenate([known, taken]))
-
-
-def _without(encodings: Encodings, known: Encodings) -> Encodings:
-    """Those rows of `encodings` that are not among `known`."""
-    seen = {row.tobytes() for row in np.ascontiguousarray(known)}
-    return encodings[[row.tobytes() not in seen for row in np.ascontiguousarray(encodings)]]

@@ -1,7 +1,8 @@
 """Random search: the control that every strategy must beat."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from numpy.random import Generator
 
@@ -10,7 +11,7 @@ from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.sandwich import DRAWN, train_sandwich
 from nat.supernet.sampling import sample_stratified, sample_uniform
-from nat.supernet.space import Encodings
+from nat.supernet.searchable import Encodings
 
 
 class RandomSearcher:
@@ -24,16 +25,22 @@ class RandomSearcher:
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
     ) -> list[Proposal]:
         """New architectures; the first call includes the smallest and the largest that the limits allow."""
-        known = {evaluation.architecture for evaluation in evaluations}
-        drawn = sample_stratified(problem.costs, count + len(known), rng, problem.limits)
-        fresh = [Proposal(architecture) for architecture in problem.space.decode(drawn) if architecture not in known]
-        if len(fresh) <= count:
-            return fresh
-        return [fresh[i] for i in sorted(rng.choice(len(fresh), count, replace=False))]
+        fresh = unseen(problem, [evaluation.architecture for evaluation in evaluations], count, rng)
+        return [Proposal(architecture) for architecture in fresh]
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
         """Trains on architectures drawn uniformly from those that keep the limits."""
         train_sandwich(adaptation, problem, pool, lambda rng: _allowed(problem, pool, rng))
+
+
+def unseen(problem: SearchProblem, known: Iterable[Any], count: int, rng: Generator) -> list[Any]:
+    """At most `count` architectures that are not among the known ones, spread evenly over the multiply-adds."""
+    known = set(known)
+    drawn = sample_stratified(problem.costs, count + len(known), rng, problem.limits)
+    fresh = [architecture for architecture in problem.space.decode(drawn) if architecture not in known]
+    if len(fresh) <= count:
+        return fresh
+    return [fresh[i] for i in sorted(rng.choice(len(fresh), count, replace=False))]
 
 
 def _allowed(problem: SearchProblem, pool: Encodings, rng: Generator) -> Encodings:

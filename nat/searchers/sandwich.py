@@ -41,7 +41,7 @@ def train_sandwich(
         draw: gives some encodings, shape (k, genes).
     """
     ends = anchors(problem, pool)
-    resolutions = [problem.space.resolutions[index] for index in np.unique(pool[:, 0])]
+    resolutions = sorted({architecture.resolution for architecture in problem.space.decode(pool)})
     for step in adaptation.steps():
         rng = adaptation.rng(step)
         drawn = problem.space.decode(draw(rng))

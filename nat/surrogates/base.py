@@ -6,7 +6,7 @@ predicts it, with an uncertainty, for others. Any object with these members is o
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,18 @@ class Surrogate(Protocol):
         """Mean and standard deviation of the target, each of shape `(m,)`, for features of shape `(m, d)`."""
 
 
+@runtime_checkable
+class JointSurrogate(Surrogate, Protocol):
+    """A surrogate that also says how predictions depend on each other; what a batch of choices can make use of.
+
+    Who believes that some architectures turn out as predicted (Kriging believer) keeps all means, and conditions this
+    covariance: with c the column of the believed one, covariance - c c' / variance.
+    """
+
+    def covariance(self, features: Floats) -> Floats:
+        """Covariance of the predictions for features (m, d), shape (m, m); its diagonal is their squared deviation."""
+
+
 def training_rows(features: Floats, targets: Floats) -> tuple[Floats, Floats]:
     """Checked copies of the data in an order that depends on the values only.
 
@@ -65,6 +77,12 @@ def standardised(targets: Floats) -> tuple[Floats, float, float]:
     if deviation <= 1e-12 * max(1.0, abs(mean)):
         deviation = 1.0
     return (targets - mean) / deviation, mean, deviation
+
+
+def squared_distances(left: Floats, right: Floats) -> Floats:
+    """Of all pairs of rows (n, d) and (m, d), shape (n, m); by one matrix product, right to 1e-15 or so."""
+    squares: Floats = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * (left @ right.T)
+    return np.maximum(squares, 0.0)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from scipy.stats import kendalltau
 
 from nat.errors import InputError
 from nat.surrogates.base import ERROR_BOUNDS, Floats, Surrogate, training_rows
+from nat.surrogates.folds import deal
 from nat.surrogates.gp import GaussianProcess
 from nat.surrogates.rbf import CubicRBF
 
@@ -72,12 +73,9 @@ class SwitchingSurrogate:
 
 
 def _folds(rows: int, folds: int, seed: int) -> list[NDArray[np.bool_]]:
-    """Masks of the rows that each fold holds out, of nearly equal sizes."""
+    """Masks of the rows that each fold holds out; none where there are too few rows."""
     count = min(folds, rows // FEWEST_IN_A_FOLD)
-    if count < 2:
-        return []
-    dealt = np.random.default_rng(seed).permutation(rows) % count
-    return [dealt == fold for fold in range(count)]
+    return deal(rows, count, np.random.default_rng(seed)) if count > 1 else []
 
 
 def _taus(surrogate: Surrogate, rows: Floats, values: Floats, folds: list[NDArray[np.bool_]]) -> Floats:

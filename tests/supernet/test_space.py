@@ -83,17 +83,6 @@ def test_json_and_encoding_give_back_space_and_networks(space: MobileNetSpace, s
     assert space.decode(space.encode(ends)) == ends
 
 
-@given(spaces, seeds)
-def test_features_tell_networks_apart_within_the_unit_cube(space: MobileNetSpace, seed: int) -> None:
-    encodings = np.unique(sample_uniform(space, 20, np.random.default_rng(seed)), axis=0)
-    features = space.features(encodings)
-    assert features.shape == (len(encodings), 1 + 2 * len(space.slots))
-    assert features.min() >= 0 and features.max() <= 1
-    assert len(np.unique(features, axis=0)) == len(encodings)
-    present = encodings[:, 1:] > 0
-    assert np.array_equal(features[:, 1:] > 0, np.concatenate([present, present], axis=1))
-
-
 def test_repair_keeps_the_layers_before_a_gap() -> None:
     space = MobileNetSpace(depths=(1, 3), kernels=(3,), expands=(2, 3), resolutions=(32,))
     stages = [[1, 0, 2], [2, 1, 0], [2, 1, 2], [0, 2, 2], [9, 9, 9]]

@@ -1,0 +1,49 @@
+"""NSGA-II on measured values: evolution without a surrogate, a control for strategies that have one."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from numpy.random import Generator
+
+from nat.archive import Evaluation, Proposal
+from nat.evolution import offspring
+from nat.problem import SearchProblem
+from nat.searchers.base import AdaptationSteps
+from nat.searchers.random import unseen
+from nat.searchers.sandwich import DRAWN, train_sandwich
+from nat.supernet.sampling import sample_like, sample_stratified
+from nat.supernet.searchable import Encodings
+
+
+class GeneticSearcher:
+    """NSGA-II (Deb et al., IEEE Trans. Evol. Comput. 6(2), 2002), whose population is the best of all evaluations.
+
+    Args:
+        population: how many may mate.
+    """
+
+    name = "nsga2"
+    title = "NSGA-II without a surrogate; a control"
+    seconds: Mapping[str, float] = MappingProxyType({})
+
+    def __init__(self, *, population: int = 40) -> None:
+        self.population = population
+
+    def propose(
+        self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
+    ) -> list[Proposal]:
+        """A stratified sample at first; then children of the best by rank and crowding."""
+        if not evaluations:
+            drawn = sample_stratified(problem.costs, count, rng, problem.limits)
+            return [Proposal(architecture) for architecture in problem.space.decode(drawn)]
+        known = problem.encodings_of(evaluations)
+        children = offspring(problem, known, problem.values_of(evaluations), count, rng, self.population)
+        fresh = problem.space.decode(children)
+        if len(fresh) < count:
+            taken = [evaluation.architecture for evaluation in evaluations] + fresh
+            fresh += unseen(problem, taken, count - len(fresh), rng)
+        return [Proposal(architecture) for architecture in fresh]
+
+    def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
+        """Trains on architectures whose genes are drawn, each on its own, from the pool."""
+        train_sandwich(adaptation, problem, pool, lambda rng: sample_like(problem.space, pool, DRAWN, rng))
