@@ -83,7 +83,8 @@ class NatSearcher:
         errors, front = measured[:, 0], measured[non_dominated(measured), 0]
         if self.selection != "ehvi" or np.ptp(front) == 0:
             return errors
-        return np.minimum(errors, front.min() + CLIP * np.ptp(front))
+        clipped: Floats = np.minimum(errors, front.min() + CLIP * np.ptp(front))
+        return clipped
 
     def _chosen(self, candidates: Candidates, measured: Floats, count: int, rng: Generator) -> NDArray[np.intp]:
         """Rows of the candidates that the rule chooses."""
