@@ -25,7 +25,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nat.pareto import non_dominated
-from nat.problem import ERROR, SearchProblem
+from nat.problem import SearchProblem
 from nat.supernet.costs import CostTable
 from nat.supernet.searchable import Counts, Encodings
 from nat.supernet.space import MobileNetSpace
@@ -167,6 +167,13 @@ class TableCosts:
         """Parameters, shape (n,)."""
         return self.table[self.space.index(encodings), 1]
 
+    def ends(self) -> Encodings:
+        """The members of least and of greatest multiply-adds, then likewise of parameters."""
+        everything = combinations(self.space, len(self.table))
+        assert everything is not None
+        costs = self.table[self.space.index(everything)]
+        return everything[np.concatenate([costs.argmin(axis=0), costs.argmax(axis=0)])]
+
     def of(self, architecture: Member) -> tuple[int, int]:
         """Multiply-adds and parameters of one member."""
         macs, params = self.table[self.space.index(self.space.encode([architecture]))[0]].tolist()
@@ -199,7 +206,7 @@ def from_table(name: str, costs: TableCosts, errors: Floats) -> Landscape:
     front = values[non_dominated(values)]
     ideal, nadir = front.min(axis=0), front.max(axis=0)
     best = scaled_hypervolume(front, ideal, nadir)
-    problem = SearchProblem(costs, (ERROR, "macs"))
+    problem = SearchProblem(costs)
     return Landscape(name, problem, lambda e: errors[costs.space.index(e)], tuple(ideal), tuple(nadir), best)
 
 
@@ -249,6 +256,6 @@ def _ofa(path: Path) -> Landscape:
             hidden = np.maximum(hidden @ weight.T + bias, 0.0)
         return 1.0 - (hidden @ layers[-1][0].T + layers[-1][1])[:, 0]
 
-    problem = SearchProblem(CostTable(space, 1000), (ERROR, "macs"))
+    problem = SearchProblem(CostTable(space, 1000))
     # two runs of NSGA-II, 400 x 500, polished by local search until nothing changed: 276 nets
     return Landscape("ofa", problem, error, (0.164191, 121_278_672), (0.237231, 566_170_656), 1.030692)

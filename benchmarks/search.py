@@ -27,7 +27,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from nat.archive import Evaluation
+from nat.archive import Evaluation, Proposal
 from nat.errors import InputError
 from nat.problem import SearchProblem
 from nat.searchers import GeneticSearcher, NatSearcher, RandomSearcher
@@ -46,7 +46,7 @@ class Proposing(Protocol):
 
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
-    ) -> list[Any]:
+    ) -> list[Proposal]:
         """See `nat.searchers.Searcher`."""
 
 
@@ -58,13 +58,13 @@ class FromUniform:
 
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
-    ) -> list[Any]:
+    ) -> list[Proposal]:
         """See `nat.searchers.Searcher`."""
         if evaluations:
             return self.then.propose(problem, evaluations, count, rng)
         space = problem.space
         drawn = space.decode(sample_uniform(space, 2 * count, rng))
-        return list(dict.fromkeys([space.smallest(), space.largest(), *drawn]))[:count]
+        return [Proposal(net) for net in dict.fromkeys([space.smallest(), space.largest(), *drawn])][:count]
 
 
 class RegularisedEvolution:
@@ -82,7 +82,7 @@ class RegularisedEvolution:
 
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
-    ) -> list[Any]:
+    ) -> list[Proposal]:
         """See `nat.searchers.Searcher`; `evaluations` are in the order of their birth."""
         young = evaluations[-self.population :]
         known = {evaluation.architecture for evaluation in evaluations}
@@ -95,7 +95,7 @@ class RegularisedEvolution:
             parent = genes[rivals[np.argmin(scaled[rivals] @ [weight, 1 - weight])]]
             born = problem.space.decode(vary(problem.space, np.tile(parent, (200, 1)), rng, genes=1))
             children += [child for child in born if child not in known and child not in children][:1]
-        return children or unseen(problem, known, count, rng)
+        return [Proposal(net) for net in children or unseen(problem, known, count, rng)]
 
 
 @dataclass(frozen=True)
@@ -186,9 +186,10 @@ def search(landscape: Landscape, strategy: Strategy, seed: int, budget: int) -> 
         proposed = searcher.propose(problem, evaluations, count, rng)
         if not proposed:
             break
-        encodings = problem.space.encode(proposed)
-        for architecture, row in zip(proposed, problem.values(landscape.error(encodings), encodings), strict=True):
-            objectives = dict(zip(problem.objectives, row.tolist(), strict=True))
+        nets = [proposal.architecture for proposal in proposed]
+        encodings = problem.space.encode(nets)
+        for architecture, row in zip(nets, problem.values(landscape.error(encodings), encodings), strict=True):
+            objectives = dict(zip(problem.names, row.tolist(), strict=True))
             evaluations.append(Evaluation(architecture, objectives, round=0, weights_version=0))
     assert len({evaluation.architecture for evaluation in evaluations}) == len(evaluations)
     return problem.values_of(evaluations)
