@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from nat.pareto import non_dominated
 from nat.problem import SearchProblem
 from nat.supernet.costs import CostTable
-from nat.supernet.searchable import Counts, Encodings
+from nat.supernet.searchable import Counts, Encodings, combinations
 from nat.supernet.space import MobileNetSpace
 
 Floats = NDArray[np.float64]

@@ -45,6 +45,8 @@ class FoldEnsemble(ABC):
         """See `Surrogate.fit`."""
         rows, values = training_rows(features, targets)
         scaled, self._mean, self._scale = standardised(values)
+        if not scaled.any():  # equal targets: whatever the models say
+            self._scale = 0.0
         rng = np.random.default_rng(self.seed)
         held_out: list[NDArray[np.bool_]] = []
         while len(held_out) < self.members:

@@ -125,13 +125,19 @@ class Linear:
     """Sums of features with independent normal weights: an automatic ridge regression.
 
     The logarithms are: common variance of the weights, then how much that of each feature differs from it.
+
+    Args:
+        differences: standard deviation of the latter's prior.
     """
+
+    def __init__(self, differences: float = 1.0) -> None:
+        self.differences = differences
 
     def priors(self, dimensions: int) -> Priors:
         """See `Kernel.priors`. The weights together explain about as much as there is."""
         columns = np.zeros(dimensions)
         mean = np.array([-np.log(max(dimensions, 1)), *columns])
-        return Priors(mean=mean, deviation=np.array([2.0, *(columns + 1.0)]), start=mean)
+        return Priors(mean=mean, deviation=np.array([2.0, *(columns + self.differences)]), start=mean)
 
     def covariance(self, logarithms: Floats, left: Floats, right: Floats) -> Floats:
         """See `Kernel.covariance`."""

@@ -27,9 +27,9 @@ class MLPEnsemble(FoldEnsemble):
 
     def train(self, features: Floats, targets: Floats, rng: np.random.Generator) -> Regression:
         """See `FoldEnsemble.train`."""
-        inputs = torch.as_tensor(features, dtype=torch.float32)
+        inputs = torch.tensor(features, dtype=torch.float32)
         network = _Network(inputs, self.width, torch.Generator().manual_seed(int(rng.integers(2**31))))
-        outputs = torch.as_tensor(targets, dtype=torch.float32)
+        outputs = torch.tensor(targets, dtype=torch.float32)
         optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
         with one_thread():
@@ -72,4 +72,4 @@ class _Network(nn.Module):
     @torch.no_grad()
     def predict(self, features: Floats) -> Floats:
         """In float64."""
-        return self.forward(torch.as_tensor(features, dtype=torch.float32)).double().numpy()
+        return self.forward(torch.tensor(features, dtype=torch.float32)).double().numpy()

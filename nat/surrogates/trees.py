@@ -29,7 +29,7 @@ class BoostedTrees(FoldEnsemble):
             n_estimators=self.trees,
             learning_rate=0.08,
             max_depth=3,
-            subsample=0.7,
+            subsample=0.7 if len(features) > 3 else 1.0,
             max_features=0.5,
             random_state=int(rng.integers(2**31)),
         )

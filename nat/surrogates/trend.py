@@ -8,8 +8,9 @@ from nat.surrogates.base import Floats, standardised, training_rows
 from nat.surrogates.kernels import Linear, Matern, Sum
 from nat.surrogates.posterior import Posterior, fitted
 
-NOISE = (-4.0, 2.0)
+NOISE = (-4.0, 1.0)
 FEW_LEVELS = 8
+STEP = 0.3
 
 
 class TrendGaussianProcess:
@@ -18,12 +19,11 @@ class TrendGaussianProcess:
     Three priors make it better than `GaussianProcess`, and none is about one space:
 
     - On the scale of the logit, as on that of the logarithm, more of anything helps ever less.
-    - Most of what a choice does adds up. A linear kernel has a weight for each step from one level of a column to
-      the next (7x7 is as far from 5x5 as the data say), shrunk by a variance for each step that shares one common.
+    - Most of what a choice does adds up. A linear kernel has a slope for each column and, with a smaller variance, a
+      weight for each step from one level to the next: 7x7 is as far from 5x5 as the data say.
     - The rest is smooth, in the sizes of stages above all: a Matern-5/2 kernel with a length scale for each column.
 
-    The noise may be anything from none to most of the variance: few validation images make noisy errors. The standard
-    deviation and the covariance are of the noise-free function, to first order from logits to errors.
+    The standard deviation and the covariance are of the noise-free function, to first order from logits to errors.
     """
 
     name = "trend-gp"
@@ -68,7 +68,7 @@ class TrendGaussianProcess:
 
 
 class _Steps:
-    """Whether a column has reached each of its levels (a thermometer); itself, where it has many.
+    """Columns, and whether each has reached each of its levels (a thermometer) where it has few.
 
     Columns that are constant in the training rows are left out; all are around their means there.
 
@@ -91,7 +91,9 @@ class _Steps:
         parts: list[Floats | NDArray[np.bool_]] = [np.zeros((len(rows), 0))]
         for index, levels in self._columns:
             column = rows[:, index : index + 1]
-            parts.append(column if levels is None else column >= levels)
+            parts.append(column)
+            if levels is not None:
+                parts.append(STEP * (column >= levels))
         return np.concatenate(parts, axis=1, dtype=float) - self._centre
 
 

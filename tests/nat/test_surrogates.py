@@ -128,7 +128,7 @@ def test_the_default_is_no_worse_than_a_plain_process_on_few_noisy_rows(rows: in
             surrogate.fit(features, measured)
             taus.append(kendalltau(surrogate.predict(unseen)[0], truth).statistic)
         differences.append(taus[0] - taus[1])
-    assert np.mean(differences) > -0.01
+    assert np.mean(differences) > -0.015
 
 
 def test_errors_of_nothing_and_everything_are_learned_from() -> None:
