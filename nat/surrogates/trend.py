@@ -1,7 +1,6 @@
 """The default surrogate: a Gaussian process that knows how the errors of elastic networks behave."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from nat.surrogates.base import Floats, standardised, training_rows
@@ -88,13 +87,13 @@ class _Steps:
 
     def of(self, rows: Floats) -> Floats:
         """Shape (n, count), of rows (n, d)."""
-        parts: list[Floats | NDArray[np.bool_]] = [np.zeros((len(rows), 0))]
+        parts = [np.zeros((len(rows), 0))]
         for index, levels in self._columns:
             column = rows[:, index : index + 1]
             parts.append(column)
             if levels is not None:
-                parts.append(STEP * (column >= levels))
-        return np.concatenate(parts, axis=1, dtype=float) - self._centre
+                parts.append(np.where(column >= levels, STEP, 0.0))
+        return np.concatenate(parts, axis=1) - self._centre
 
 
 def _logits(errors: Floats) -> Floats:
