@@ -11,17 +11,17 @@ from nat.problem import SearchProblem
 from nat.supernet.architecture import Architecture
 
 
-def hang(architecture: Architecture) -> float:
+def hang(architecture: Architecture) -> dict[str, float]:
     time.sleep(30)
-    return 0.5
+    return {ERROR: 0.5}
 
 
-def busy(architecture: Architecture) -> float:
+def busy(architecture: Architecture) -> dict[str, float]:
     while True:
         sum(range(1000))
 
 
-def fail(architecture: Architecture) -> float:
+def fail(architecture: Architecture) -> dict[str, float]:
     raise OSError("no such disk\nreally")
 
 
@@ -31,12 +31,12 @@ def fail(architecture: Architecture) -> float:
         (hang, "EvaluationTimeout: took longer than the limit"),
         (busy, "EvaluationTimeout"),
         (fail, "OSError: no such disk"),
-        (lambda _: float("nan"), "not a finite number"),
-        (lambda _: 1 // 0, "ZeroDivisionError"),
+        (lambda _: {ERROR: float("nan")}, "not a finite number"),
+        (lambda _: {ERROR: 1 // 0}, "ZeroDivisionError"),
     ],
 )
 def test_what_goes_wrong_is_a_failure(
-    problem: SearchProblem, measure: Callable[[Architecture], float], says: str
+    problem: SearchProblem, measure: Callable[[Architecture], dict[str, float]], says: str
 ) -> None:
     before = signal.getsignal(signal.SIGALRM)
     started = time.monotonic()
@@ -50,13 +50,13 @@ def test_what_goes_wrong_is_a_failure(
 
 def test_what_goes_well_has_exact_costs(problem: SearchProblem) -> None:
     net = problem.space.largest()
-    found = attempt(problem, net, lambda _: 0.25, round=0, version=0, limit=None)
+    found = attempt(problem, net, lambda _: {ERROR: 0.25}, round=0, version=0, limit=None)
     macs, params = problem.costs.of(net)
     assert found.objectives == {ERROR: 0.25, "macs": macs, "params": params} and not found.failed
 
 
 def test_mistakes_in_code_are_raised(problem: SearchProblem) -> None:
-    def typo(architecture: Architecture) -> float:
+    def typo(architecture: Architecture) -> dict[str, float]:
         raise AttributeError("a typo")
 
     with pytest.raises(AttributeError):

@@ -64,7 +64,7 @@ def check(space: MobileNetSpace, classes: int, count: int) -> None:
     nets = [space.smallest(), *space.decode(sample_uniform(space, count, np.random.default_rng(0))), space.largest()]
     found = MemoryTable(space, classes).peak_bytes(space.encode(nets))
     assert found.tolist() == [measured_peak(space, net, classes) for net in nets]
-    assert len(set(found.tolist())) > 2
+    assert len(set(found.tolist())) > 1
 
 
 @pytest.mark.parametrize("name", SPACES)
