@@ -110,7 +110,7 @@ def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[S
     """
     table = Table(title=title, title_justify="left", header_style="bold")
     for heading, justify in columns:
-        whole = heading == "name"  # to be copied
+        whole = heading in ("name", "subnet")  # to be copied
         table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*row)

@@ -268,8 +268,8 @@ def _show(report: dict[str, Any], out: Path, json: bool) -> None:
         raise RunError(f"the run in '{out}' has no front.")
     further = report.get("columns", [])
     rows = [_cells(net, net["id"], further) for net in report["front"]]
-    rows += [_cells(control, control["name"], further) for control in report["controls"]]
-    columns = [("subnet", "left"), ("multiply-adds", "right"), ("parameters", "right"), ("input", "right")]
+    rows += [_cells(control, control["name"].removesuffix(" subnet"), further) for control in report["controls"]]
+    columns = [("subnet", "left"), ("MACs", "right"), ("params", "right"), ("input", "right")]
     columns += [(column["title"], "right") for column in further]
     columns += [("val in search", "right"), ("val", "right"), ("test", "right")]
     title = f"{report['dataset']}: {report['evaluations']} evaluations in {report['seconds']:.0f} s"
