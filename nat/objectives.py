@@ -30,6 +30,10 @@ Floats = NDArray[np.float64]
 
 ERROR = "top1_error"
 MOST = 12
+RESERVED = {  # what rows of reports and evaluations hold under these names must not be another function's
+    *("id", "architecture", "macs", "params", "resolution", "memory_bytes", "latency_ms", ERROR, "macro_f1_error"),
+    *("val_top1", "test_top1", "finetuned", "finetuned_val_top1", "val_interval", "test_interval", "name"),
+}
 BEYOND = 1.1  # reference points lie this much beyond the worst, where many architectures share it
 SAMPLE = 256
 
@@ -252,11 +256,12 @@ def user_objective(word: str) -> Known:
             f"cannot take the objective '{word}': {type(error).__name__}: {error}. Name a function of architectures as "
             "module:function or file.py:function."
         ) from error
-    if isinstance(found, Known):
-        return found
-    if not callable(found):
+    if not isinstance(found, Known) and not callable(found):
         raise InputError(f"expected '{word}' to be a function of architectures, got {type(found).__name__}.")
-    return UserObjective(name, found)
+    objective = found if isinstance(found, Known) else UserObjective(name, found)
+    if objective.name in RESERVED:
+        raise InputError(f"expected another name for the objective '{word}' than {objective.name}, which reports use.")
+    return objective
 
 
 def _module_of_file(path: Path) -> ModuleType:

@@ -59,7 +59,7 @@ def pick(
         raise _nothing(problem, front, min_top1)
     architecture = eligible[0].architecture
     ready = folder.subnets / architecture.id
-    if ready.is_dir():
+    if ready.is_dir() and (not finetune or load_bundle(ready).metrics["finetuned"]):
         copy_bundle(ready, out)
     else:
         job = reopened(folder, progress)

@@ -131,7 +131,7 @@ class Transfer:
         replace(limits, max_latency_ms=None).check(CostTable(space, classes))  # before latency is measured
         self.latency = latency_table(options, space, classes, self.device, folder.latency, progress)
         if self.latency is not None and not options.resolutions:
-            space = feasible(space, limits, classes, self.latency)
+            self.space = space = feasible(space, limits, classes, self.latency)
         costs = CostTable(space, classes, self.latency)
         limits.check(costs)
         max_error = 1.0 if options.min_top1 is None else 1.0 - options.min_top1

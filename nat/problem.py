@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,7 @@ class SearchProblem:
         """The best corner for hypervolumes, shape (m,): zeros, but where a user's objective has another."""
         return self._box[0]
 
-    @property
+    @cached_property
     def _box(self) -> tuple[Objectives, Objectives]:
         limited = self.limits.by_name()
         corners = []

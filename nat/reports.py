@@ -24,7 +24,7 @@ from nat.options import TransferOptions
 from nat.plots import plot_front, plot_rounds
 from nat.preparation import kept_latency, problem_of
 from nat.problem import SearchProblem
-from nat.rounds import records
+from nat.rounds import newest_whole, records
 from nat.run_folder import RunFolder
 from nat.supernet.architecture import Architecture
 from nat.warm_start import gain
@@ -88,7 +88,10 @@ def front_so_far(folder: RunFolder) -> dict[str, Any]:
     Raises:
         RunError: there is no run, or it has not evaluated anything yet.
     """
-    options, evaluations = folder.read_options(), _newest_whole(folder)
+    options, evaluations = folder.read_options(), list[Evaluation]()
+    if folder.archive.is_file():
+        with Archive(folder.archive, read_only=True) as archive:
+            evaluations = newest_whole(archive, folder.read_events())
     if not evaluations:
         raise RunError(f"nothing has been evaluated yet in '{folder.path}': go on with 'nat resume {folder.path}'.")
     problem = problem_of(folder)
@@ -103,17 +106,6 @@ def front_so_far(folder: RunFolder) -> dict[str, Any]:
         "ties": None,
         "verdict": [says],
     }
-
-
-def _newest_whole(folder: RunFolder) -> list[Evaluation]:
-    """The evaluations of the last round that has been evaluated whole, or of the first one."""
-    if not folder.archive.is_file():
-        return []
-    whole = [event["round"] for event in folder.read_events() if event["event"] == "round" and "round" in event]
-    with Archive(folder.archive, read_only=True) as archive:
-        rows = [evaluation for evaluation in archive.evaluations() if not evaluation.failed]
-    version = max((e.weights_version for e in rows if e.round <= max(whole, default=0)), default=0)
-    return [evaluation for evaluation in rows if evaluation.weights_version == version]
 
 
 def _searched(

@@ -24,6 +24,22 @@ LEAST_COMPARED = 3
 START = -1  # stands for what comes before round 0
 
 
+def newest_whole(archive: Archive, events: Iterable[Mapping[str, Any]]) -> list[Evaluation]:
+    """The evaluations of the last round that was evaluated whole, or of the first one while there is none.
+
+    A round is whole if its event says so, or a later one has begun.
+    """
+    rows = archive.evaluations()
+    whole = {event["round"] for event in events if event["event"] == "round" and "round" in event}
+    begun = {evaluation.round for evaluation in rows}
+    newest = max(begun, default=0)
+    whole |= begun - {newest} | ({newest} if archive.proposals(newest + 1) else set())
+    done = [evaluation for evaluation in rows if not evaluation.failed]
+    last = max(whole, default=0)
+    version = max((evaluation.weights_version for evaluation in done if evaluation.round <= last), default=0)
+    return [evaluation for evaluation in done if evaluation.weights_version == version and evaluation.round <= last]
+
+
 def quality(proposals: Sequence[Proposal], evaluations: Iterable[Evaluation]) -> dict[str, Any]:
     """How well errors were predicted, out of sample.
 

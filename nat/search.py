@@ -109,7 +109,8 @@ class Search:
         current = [e for e in self.archive.at_version(plan.version(round - 1)) if e.round < round] if round else []
         proposed = self.archive.proposals(round)
         if not proposed:
-            proposed = self._proposed(round, current)
+            failed = {evaluation.architecture for evaluation in self.archive.failures() if evaluation.round < round}
+            proposed = [p for p in self._proposed(round, current) if p.architecture not in failed]
             self.archive.add_proposals(round, proposed)
             seconds = time.perf_counter() - started
             self.log("propose", seconds, {"round": round, "proposed": len(proposed), **self.searcher.seconds})

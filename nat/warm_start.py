@@ -14,6 +14,7 @@ from nat.fronts import front_hypervolume
 from nat.objectives import ERROR
 from nat.pareto import select_by_rank
 from nat.problem import SearchProblem
+from nat.rounds import newest_whole
 from nat.run_folder import RunFolder
 from nat.supernet.architecture import Architecture
 from nat.supernet.space import MobileNetSpace
@@ -37,9 +38,11 @@ def seeds_of(run: Path, problem: SearchProblem, count: int) -> list[Proposal]:
     folder = RunFolder(run)
     sizes = MobileNetSpace.from_json(folder.read_config()["space"]).resolutions
     with Archive(folder.archive, read_only=True) as archive:
-        newest = max(archive.versions, default=0)
-        finished = folder.front.is_file()
-        earlier = archive.at_version(folder.read_front().get("weights_version", newest) if finished else newest)
+        finished = folder.front.is_file() and "weights_version" in folder.read_front()
+        if finished:
+            earlier = archive.at_version(folder.read_front()["weights_version"])
+        else:
+            earlier = newest_whole(archive, folder.read_events())
     own = problem.space
     assert isinstance(own, MobileNetSpace)
     places = {size: own.resolutions[_place(i, len(sizes), len(own.resolutions))] for i, size in enumerate(sizes)}

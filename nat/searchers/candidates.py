@@ -71,15 +71,16 @@ def promising(
     """
     everything = combinations(problem.space, ENUMERATED)
     if everything is not None:
-        return without(everything[problem.allows(everything)], known)
+        return accepted(problem, surrogates, without(everything[problem.allows(everything)], known))
     last = evolved(problem, surrogates, known, measured, rng, evolution, LAST)
     front = known[non_dominated(measured)]
     mutants = vary(problem.space, front[rng.integers(len(front), size=MUTANTS)], rng, genes=2)
-    pool = _new(problem, np.concatenate([last, mutants]), known)
+    pool = accepted(problem, surrogates, _new(problem, np.concatenate([last, mutants]), known))
     scores = improvements(predicted(problem, surrogates, pool), measured)
     for _ in range(ROUNDS):
         best = np.argsort(-scores, kind="stable")
         children = _new(problem, _children(problem, pool[best[:PARENTS]], rng), np.concatenate([known, pool]))
+        children = accepted(problem, surrogates, children)
         kept = best[:KEPT]
         pool = np.concatenate([pool[kept], children])
         new_scores = improvements(predicted(problem, surrogates, children), measured)
@@ -87,10 +88,19 @@ def promising(
     return pool
 
 
-def variations(problem: SearchProblem, known: Encodings, taken: Encodings, rng: Generator) -> Encodings:
+def variations(
+    problem: SearchProblem, surrogates: Sequence[Surrogate], known: Encodings, taken: Encodings, rng: Generator
+) -> Encodings:
     """New architectures near the known ones, for when evolution found too few new ones."""
     near = mutate(problem.space, known[rng.integers(len(known), size=256)], rng, 0.1)
-    return _new(problem, near, np.concatenate([known, taken]))
+    return accepted(problem, surrogates, _new(problem, near, np.concatenate([known, taken])))
+
+
+def accepted(problem: SearchProblem, surrogates: Sequence[Surrogate], encodings: Encodings) -> Encodings:
+    """Those rows of `encodings` that keep the problem's greatest error, as predicted."""
+    if problem.max_error >= 1.0 or not len(encodings):
+        return encodings
+    return encodings[problem.accepts(predicted(problem, surrogates, encodings).values[:, : len(surrogates)])]
 
 
 def without(encodings: Encodings, known: Encodings) -> Encodings:

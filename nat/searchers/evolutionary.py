@@ -112,10 +112,8 @@ class NatSearcher:
         find = promising if self.selection == "ehvi" else evolved
         found = find(problem, surrogates, known, measured, rng, self.evolution)
         if len(found) < count:
-            found = np.concatenate([found, variations(problem, known, found, rng)])
-        if problem.max_error >= 1.0 or not len(found):
-            return found
-        return found[problem.accepts(predicted(problem, surrogates, found).values[:, : len(problem.measured)])]
+            found = np.concatenate([found, variations(problem, surrogates, known, found, rng)])
+        return found
 
     def _chosen(self, candidates: Candidates, measured: Floats, count: int, rng: Generator) -> NDArray[np.intp]:
         """Rows of the candidates that the rule chooses."""
@@ -156,9 +154,10 @@ def _hopeful(
     That is the limit, and two deviations of the surrogate's. As long as nothing reaches the limit, it is the least
     error found: weights get better from round to round, and only what is worse than others is passed over.
     """
-    if problem.max_error >= 1.0:
+    names = [objective.name for objective in problem.measured]
+    if problem.max_error >= 1.0 or ERROR not in names:
         return problem
     near = problem.space.features(sample_like(problem.space, known, NEAR, np.random.default_rng(0)))
-    doubt = max(float(np.median(surrogate.predict(near)[1])) for surrogate in surrogates)
+    doubt = float(np.median(surrogates[names.index(ERROR)].predict(near)[1]))
     best = min(evaluation.objectives[ERROR] for evaluation in evaluations)
     return replace(problem, max_error=min(1.0, max(problem.max_error, best) + 2 * doubt))

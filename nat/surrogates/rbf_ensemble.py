@@ -10,9 +10,8 @@ from nat.surrogates.rbf import CubicRBF
 class RBFEnsemble(FoldEnsemble):
     """Median of cubic RBFs, each on a random number of random features (Lu et al., TPAMI 2021).
 
-    NAT takes 500 on all rows; here are ten, which takes 1 s for 10,000 predictions, and each leaves a tenth of
-    the rows out, so that the uncertainty can be told. The subsets have half of the features at least: on less, many
-    architectures look alike.
+    NAT takes 500 on all rows; here are ten, and each leaves a tenth of the rows out, so that the uncertainty can be
+    told. The subsets have half of the features at least: on less, many architectures look alike.
     """
 
     name = "rbf-ensemble"

@@ -87,6 +87,13 @@ def test_functions_are_found_in_modules_and_files(tmp_path: Path, monkeypatch: p
             read_objectives(f"top1,{missing}")
 
 
+@pytest.mark.parametrize("name", ["macs", "id", "test_top1"])
+def test_names_that_reports_use_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "own.py").write_text(f"def {name}(architectures):\n    return [0.0 for _ in architectures]\n")
+    with pytest.raises(InputError, match=f"another name .* than {name}"):
+        read_objectives(f"top1,{tmp_path}/own.py:{name}")
+
+
 def test_measured_objectives_come_first_and_top1_before_all() -> None:
     names = [o.name for o in read_objectives("latency,macro_f1,macs,top1")]
     assert names == ["top1_error", "macro_f1_error", "latency_ms", "macs"]

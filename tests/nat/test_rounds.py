@@ -10,7 +10,7 @@ from nat.archive import Archive, Evaluation, Proposal
 from nat.fronts import front_hypervolume
 from nat.objectives import ERROR
 from nat.problem import SearchProblem
-from nat.rounds import PARTS, quality, records
+from nat.rounds import PARTS, newest_whole, quality, records
 from nat.supernet.architecture import Architecture
 
 Draw = Callable[[int], list[Architecture]]
@@ -79,3 +79,17 @@ def test_records_follow_from_archive_and_events(problem: SearchProblem, architec
     assert first["seconds"] == 10 and first["cost"] == dict(zip(PARTS, (3, 1, 0, 0, 1), strict=True))
     assert last["seconds"] == 17 and last["cost"] == dict(zip(PARTS, (0, 4, 0.5, 0.75, 1.75), strict=True))
     assert last["compared"] == 1 and last["bias"] == pytest.approx(-0.1)
+
+
+def test_the_newest_whole_round_is_told_by_events_or_a_later_one(problem: SearchProblem, architectures: Draw) -> None:
+    nets = architectures(6)
+    with Archive(":memory:") as archive:
+        assert newest_whole(archive, []) == []
+        for net in nets[:2]:
+            archive.add(done(problem, net, 0.5, 0, 0))
+        assert {e.round for e in newest_whole(archive, [])} == {0}, "the first one, as far as it is"
+        archive.add(done(problem, nets[2], 0.4, 1, 1))
+        assert {e.round for e in newest_whole(archive, [])} == {0}, "round 1 may not be whole"
+        assert {e.round for e in newest_whole(archive, [{"event": "round", "round": 1}])} == {1}
+        archive.add_proposals(2, [Proposal(nets[3])])
+        assert {e.round for e in newest_whole(archive, [])} == {1}, "round 2 has begun"
