@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.plan import Plan, Speeds, TimedPlan, within_time
 from nat.problem import SearchProblem
 from nat.supernet.architecture import Architecture
-from nat.supernet.sampling import sample_uniform
+from nat.supernet.sampling import sample_stratified
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer, sandwich_step
 
@@ -44,25 +44,32 @@ class Trial:
 
     def speeds(self) -> Speeds:
         """Seconds of each part."""
-        ends = [self.problem.space.smallest(), self.problem.space.largest()]
+        rng, space = np.random.default_rng(0), self.supernet.space
+        allowed = space.decode(sample_stratified(self.problem.costs, 4, rng, self.problem.limits))  # by rising cost
+        ends = [allowed[0], allowed[-1]]
         evaluate = partial(self.evaluator.top1_error, self.supernet)
         for net in ends:  # once for nothing: images are resized, memory is taken
             evaluate(net)
         evaluation = float(np.mean([_seconds(partial(evaluate, net)) for net in ends]))
-        smallest, largest = (self._tuning_step(net) for net in ends)
+        smallest, largest = (self._tuning_step(net) for net in (space.smallest(), space.largest()))  # the controls
         used = len(self.evaluator.calibration) + len(self.evaluator.validation)
-        return Speeds(self._training_step(), evaluation, smallest, largest, evaluation * self.images / used)
+        return Speeds(
+            self._training_step([*reversed(ends), *allowed[1:-1]]),
+            evaluation,
+            smallest,
+            largest,
+            evaluation * self.images / used,
+        )
 
-    def _training_step(self) -> float:
-        """Mean over the input sizes of a step with the ends and two subnets between, on a copy of the supernet."""
+    def _training_step(self, nets: Sequence[Architecture]) -> float:
+        """Mean over the input sizes of a step with some subnets, on a copy of the supernet."""
         space, trainer = self.supernet.space, WeightTrainer(copy.deepcopy(self.supernet), Schedule(1e-6, 100))
-        drawn = space.decode(sample_uniform(space, 2, np.random.default_rng(0)))
         device = self.evaluator.device
 
         def step(resolution: int) -> None:
             images, labels = self.stream.batch(0, resolution)
             images = images.to(device).contiguous(memory_format=torch.channels_last)
-            sandwich_step(trainer, images, labels.to(device), [space.largest(), space.smallest(), *drawn])
+            sandwich_step(trainer, images, labels.to(device), nets)
 
         step(space.resolutions[0])
         return float(np.mean([_seconds(partial(step, size)) for size in space.resolutions]))
