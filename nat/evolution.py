@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import comb
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.random import Generator
@@ -33,8 +33,8 @@ from nat.supernet.sampling import crossover, mutate
 from nat.supernet.searchable import Encodings, SearchSpace
 
 MATINGS = 10
-ALGORITHMS = ("nsga3", "nsga2")
 Choice = Literal["nsga3", "nsga2"]
+ALGORITHMS: tuple[str, ...] = get_args(Choice)
 Predict = Callable[[Encodings], NDArray[np.float64]]
 
 

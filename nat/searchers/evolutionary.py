@@ -44,7 +44,7 @@ class NatSearcher:
     """
 
     name = "nat"
-    title = "surrogate-guided NSGA-III on a supernet that adapts to the archive"
+    title = "evolution guided by surrogates and expected improvement; the supernet adapts to the archive"
 
     def __init__(
         self,

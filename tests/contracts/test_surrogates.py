@@ -115,7 +115,8 @@ def test_repeated_rows_are_averaged(make: Callable[[], Surrogate]) -> None:
     check(*surrogate.predict(additive(40, seed=1)[0]), 40)
     np.testing.assert_allclose(surrogate.predict(features)[0], targets, atol=0.01)
     surrogate.fit(np.ones((4, 3)), np.array([0.1, 0.2, 0.3, 0.2]))
-    np.testing.assert_allclose(surrogate.predict(np.ones((1, 3)))[0], 0.2, atol=0.015)  # or of the logits
+    atol = 0.015 if surrogate.name == "trend-gp" else 0.01  # whose mean is one of logits
+    np.testing.assert_allclose(surrogate.predict(np.ones((1, 3)))[0], 0.2, atol=atol)
 
 
 @every
