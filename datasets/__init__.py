@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nat.datasets.cards import DatasetCard, find_dataset, folder_card, list_datasets
+    from nat.datasets.cards import DatasetCard, folder_card
+    from nat.datasets.catalogue import find_dataset, list_datasets
     from nat.datasets.decode import read_image
     from nat.datasets.images import ImageSet
     from nat.datasets.loading import load_dataset
@@ -43,9 +44,9 @@ _MODULES = {
     "Preprocess": "preprocess",
     "Splits": "splits",
     "TrainStream": "stream",
-    "find_dataset": "cards",
+    "find_dataset": "catalogue",
     "folder_card": "cards",
-    "list_datasets": "cards",
+    "list_datasets": "catalogue",
     "load_dataset": "loading",
     "read_image": "decode",
     "stratified_split": "splits",

@@ -1,13 +1,8 @@
-"""Cards: what a data set is, where it comes from, how it is licensed and how its images are to be treated.
-
-find_dataset("cifar10").num_classes   # 10
-"""
+"""Cards: what a data set is, where it comes from, how it is licensed and how its images are to be treated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from nat.errors import unknown_name
 
 SMALL_SIDE = 72  # px; below it every border pixel counts, so evaluation does not crop any away
 
@@ -23,7 +18,8 @@ class DatasetCard:
         image_size: short side of the images as published, in pixels; None where it varies.
         train_images: number of training images as published, before a validation split is drawn from them.
         test_images: number of test images as published; 0 where none are set apart, so that a test split is
-            drawn from the training images.
+            drawn from the training images. Where a validation split is published, its images count as training
+            images (so did NAT's authors), and validation images are drawn from all of them.
         licence: the licence or terms of use, as the source states them.
         source: where the data set comes from.
         how_to_get: what to do to have it on this machine.
@@ -44,73 +40,6 @@ class DatasetCard:
     flip: bool
     crop_fraction: float
     min_crop_area: float
-
-
-_CIFAR_LICENCE = "none stated; the authors ask to cite Krizhevsky, Learning Multiple Layers of Features, 2009"
-_CIFAR_SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
-_CIFAR_HOW = "downloaded on first use; without a network, put {archive} (or the folder {folder}) in the data root"
-
-_CARDS = (
-    DatasetCard(
-        name="digits",
-        title="Optical recognition of handwritten digits (the 1,797 images that come with scikit-learn)",
-        num_classes=10,
-        image_size=8,
-        train_images=1797,
-        test_images=0,
-        licence="CC BY 4.0",
-        source="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
-        how_to_get="nothing to do: it comes with scikit-learn",
-        flip=False,
-        crop_fraction=1.0,
-        min_crop_area=0.7,  # a digit fills its 8 x 8 pixels; smaller crops turn one digit into another
-    ),
-    DatasetCard(
-        name="cifar10",
-        title="CIFAR-10",
-        num_classes=10,
-        image_size=32,
-        train_images=50_000,
-        test_images=10_000,
-        licence=_CIFAR_LICENCE,
-        source=_CIFAR_SOURCE,
-        how_to_get=_CIFAR_HOW.format(archive="cifar-10-python.tar.gz", folder="cifar-10-batches-py/"),
-        flip=True,
-        crop_fraction=1.0,
-        min_crop_area=0.4,
-    ),
-    DatasetCard(
-        name="cifar100",
-        title="CIFAR-100 (fine labels)",
-        num_classes=100,
-        image_size=32,
-        train_images=50_000,
-        test_images=10_000,
-        licence=_CIFAR_LICENCE,
-        source=_CIFAR_SOURCE,
-        how_to_get=_CIFAR_HOW.format(archive="cifar-100-python.tar.gz", folder="cifar-100-python/"),
-        flip=True,
-        crop_fraction=1.0,
-        min_crop_area=0.4,
-    ),
-)
-
-
-def list_datasets() -> list[DatasetCard]:
-    """The cards of all data sets that have a name."""
-    return list(_CARDS)
-
-
-def find_dataset(name: str) -> DatasetCard:
-    """The card of a named data set.
-
-    Raises:
-        InputError: there is no data set of this name; the message has the nearest name and all of them.
-    """
-    for card in _CARDS:
-        if card.name == name:
-            return card
-    raise unknown_name("data set", name, (card.name for card in _CARDS))
 
 
 def folder_card(

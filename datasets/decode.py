@@ -160,8 +160,19 @@ def _read_full(path: Path) -> Tensor:
 
 
 def _decode_file(path: Path, store_size: int | None) -> Decoded | Undecodable:
+    return decode_bytes(path.read_bytes, path, store_size)
+
+
+def decode_bytes(read: Callable[[], bytes], path: Path, store_size: int | None) -> Decoded | Undecodable:
+    """Decode what `read` gives.
+
+    Args:
+        read: gives the bytes of a file.
+        path: what to call it.
+        store_size: short side in pixels that a larger image is shrunk to; None for full size.
+    """
     try:
-        data = path.read_bytes()
+        data = read()
         with Image.open(BytesIO(data)) as image:
             short_side = min(image.size)
             pixels = _decode(image, store_size)

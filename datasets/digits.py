@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from nat.datasets.cards import find_dataset
+from nat.datasets.catalogue import find_dataset
 from nat.datasets.images import ImageSet
 from nat.datasets.splits import Source, fingerprint_of_arrays
 

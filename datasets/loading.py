@@ -1,4 +1,4 @@
-"""One way in: a name or a folder becomes splits.
+"""One way in: a name, a folder or a list of files becomes splits.
 
 splits = load_dataset("~/photos/flowers", seed=0)
 splits.num_classes, len(splits.train), splits.fingerprint
@@ -8,14 +8,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from nat.datasets.cards import find_dataset
-from nat.datasets.folder import read_folder, read_labelled
+from nat.datasets.catalogue import find_dataset
+from nat.datasets.files import Reading, read_labelled, read_scan
 from nat.datasets.images import ImageSet
+from nat.datasets.lists import DELIMITERS, scan_list
+from nat.datasets.scan import scan_folder
 from nat.datasets.splits import Source, Splits, draw_missing
 from nat.errors import InputError
 
 ROOT_VARIABLE = "NAT_DATA_ROOT"
 DEFAULT_ROOT = "~/.cache/nat/data"
+HUB = "hf:"
 
 
 def load_dataset(
@@ -33,28 +36,27 @@ def load_dataset(
     """Load a data set into memory and split it; the same seed gives the same splits on any machine.
 
     Args:
-        data: a name of the catalogue ("digits") or a folder: class sub-folders, or train/ [val/] [test/] of class
-            sub-folders. A name wins over a folder of that name: write "./digits" for the folder.
+        data: a name of the catalogue ("digits"); a folder: class sub-folders, or train/ [val/] [test/] of class
+            sub-folders; a .csv or .tsv file of paths and labels (`nat.datasets.lists`); or "hf:NAME", a data set of
+            the Hugging Face hub. A name wins over a folder of that name: write "./digits" for the folder.
         root: where downloaded data sets lie; by default the environment's NAT_DATA_ROOT, else ~/.cache/nat/data.
         seed: decides which images are drawn for validation and test, where the data set does not set them apart.
         val_fraction: share of the training images to draw for validation, class by class, in (0, 1).
         test_fraction: the same for test, drawn before validation.
         max_val: most images to draw for validation (one for each class is drawn in any case).
-        store_size: images of a folder with a larger short side are shrunk to it in memory, in pixels.
-        skip_corrupt: skip corrupt files of a folder, and count them in `Splits.skipped`, instead of refusing it.
-        progress: called with (files decoded, files in all) while a folder is read.
+        store_size: images with a larger short side are shrunk to it in memory, in pixels.
+        skip_corrupt: skip any number of corrupt files; else those are refused if they are over 2 % of all. What was
+            skipped is in `Splits.skipped`.
+        progress: called with (files decoded, files in all) while files are read.
 
     Raises:
-        InputError: the name is unknown, the folder cannot be used, or a number is out of range. The message says
-            what was expected and what to do.
+        InputError: the name is unknown, the data cannot be used or does not fit into memory, or a number is out of
+            range. The message says what was expected and what to do.
     """
     for what, fraction in (("validation", val_fraction), ("test", test_fraction)):
         if not 0 < fraction < 1:  # said before the images are decoded
             raise InputError(f"expected a {what} fraction between 0 and 1, got {fraction}")
-    if isinstance(data, str) and _is_name(data):
-        source = _read_named(data, root)
-    else:
-        source = read_folder(_expanded(Path(data)), store_size=store_size, skip_corrupt=skip_corrupt, progress=progress)
+    source = _read(data, data_root(root), Reading(store_size, skip_corrupt, progress))
     return draw_missing(source, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction, max_val=max_val)
 
 
@@ -98,16 +100,28 @@ def _is_known(name: str) -> bool:
     return True
 
 
-def _read_named(name: str, root: Path | None) -> Source:
+def _read(data: str | Path, root: Path, reading: Reading) -> Source:
+    # readers are imported where needed: scikit-learn and torchvision's data sets take a second each to import
+    if isinstance(data, str) and data.startswith(HUB):
+        from nat.datasets.hub import read_hub
+
+        return read_hub(data.removeprefix(HUB), root, reading)
+    if isinstance(data, str) and _is_name(data):
+        return _read_named(data, root, reading)
+    path = _expanded(Path(data))
+    scan = scan_list(path) if path.suffix.lower() in DELIMITERS and not path.is_dir() else scan_folder(path)
+    return read_scan(path, scan, None, reading)
+
+
+def _read_named(name: str, root: Path, reading: Reading) -> Source:
     find_dataset(name)  # an unknown name ends here
-    # imported where needed: scikit-learn and torchvision's data sets take a second each to import
     if name == "digits":
         from nat.datasets.digits import read_digits
 
         return read_digits()
-    from nat.datasets.cifar import read_cifar
+    from nat.datasets.vision import read_vision
 
-    return read_cifar(name, data_root(root))
+    return read_vision(name, root, reading)
 
 
 def _expanded(path: Path) -> Path:

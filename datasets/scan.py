@@ -11,7 +11,7 @@ from nat.errors import InputError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 LAYOUT = "a folder of class sub-folders with images, or train/ [val/] [test/] of class sub-folders"
 
-_SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -29,6 +29,11 @@ class Scan:
     classes: tuple[str, ...]
     files: dict[str, list[tuple[Path, int]]]
     ignored: int
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return sum(len(files) for files in self.files.values())
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,8 @@ def _split_roots(folder: Path) -> dict[str, Path]:
     could be read either way is refused rather than guessed.
     """
     shown = sorted(path for path in folder.iterdir() if _is_shown_folder(path))
-    splits = [path for path in shown if path.name.lower() in _SPLITS]
-    others = [path for path in shown if path.name.lower() not in _SPLITS]
+    splits = [path for path in shown if path.name.lower() in SPLITS]
+    others = [path for path in shown if path.name.lower() not in SPLITS]
     trains = [path for path in splits if _split_of(path) == "train"]
     has_classes = any(_is_shown_folder(path) for train in trains for path in train.iterdir())
     if not splits or (others and not has_classes):
@@ -112,7 +117,7 @@ def _split_roots(folder: Path) -> dict[str, Path]:
 
 
 def _split_of(path: Path) -> str:
-    return _SPLITS[path.name.lower()]
+    return SPLITS[path.name.lower()]
 
 
 def _named(folders: Sequence[Path]) -> str:
@@ -129,8 +134,8 @@ def _list_classes(root: Path) -> _Listing:
         paths = list(_walk(entry, frozenset()))
         images = [path for path in paths if _is_image(path)]
         ignored += len(paths) - len(images)
-        images.sort(key=lambda path: _composed(path.relative_to(entry).as_posix()))
-        by_class.setdefault(_composed(entry.name), []).extend(images)
+        images.sort(key=lambda path: composed(path.relative_to(entry).as_posix()))
+        by_class.setdefault(composed(entry.name), []).extend(images)
     return _Listing(by_class, ignored)
 
 
@@ -204,5 +209,6 @@ def _is_image(path: Path) -> bool:
     return not path.name.startswith(".") and path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
-def _composed(name: str) -> str:
+def composed(name: str) -> str:
+    """A name in Unicode's composed form, so that it is the same on every file system."""
     return unicodedata.normalize("NFC", name)

@@ -51,6 +51,7 @@ class _Data(_Strict):
     source: str
     data_root: str | None
     seed: int
+    store_size: int = 256
     skip_corrupt: bool
     fingerprint: str
 

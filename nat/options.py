@@ -179,6 +179,7 @@ class TransferOptions(BaseModel):
     device: str = "auto"
     threads: int | None = Field(default=None, ge=1)
     data_root: str | None = None
+    store_size: int = Field(default=256, ge=32)
     skip_corrupt: bool = False
     adaptation: Literal["rounds", "frozen"] = "rounds"
     time: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nat.datasets.cards import list_datasets
+from nat.datasets.catalogue import list_datasets
+from nat.datasets.duplicates import find_duplicates, in_words
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
 from nat.errors import BudgetError, InputError
@@ -67,9 +68,19 @@ def read_splits(options: TransferOptions, progress: Progress) -> Splits:
             options.data,
             root=Path(options.data_root) if options.data_root else None,
             seed=options.seed,
+            store_size=options.store_size,
             skip_corrupt=options.skip_corrupt,
             progress=report,
         )
+
+
+def near_duplicates(splits: Splits, progress: Progress) -> int | None:
+    """Number of images that are in another split, too, which is said if there are any; None if not looked for."""
+    with counted(progress, "looking for near-duplicates") as report:
+        found = find_duplicates(splits, report)
+    if found:
+        progress.say(in_words(found, splits))
+    return None if found is None else len(found)
 
 
 @contextmanager

@@ -50,6 +50,7 @@ def verify(bundle: Path, data: str | None, splits: Sequence[str], device: str, p
             claim["source"] if data is None else data,
             root=Path(claim["data_root"]) if claim["data_root"] else None,
             seed=claim["seed"],
+            store_size=claim.get("store_size", 256),  # bundles of version 0.1 do not say
             skip_corrupt=claim["skip_corrupt"],
             progress=report,
         )

@@ -84,11 +84,11 @@ def _read_lines(path: Path) -> list[tuple[Any, Any]]:
 
 @datasets.command("list")
 def list_datasets(json: Json = False) -> None:
-    """Data sets that can be named; any folder of class sub-folders will do as well.
+    """Data sets that can be named; any folder of class sub-folders, or .csv of paths and labels, will do as well.
 
     Example: `nat datasets list`
     """
-    from nat.datasets.cards import list_datasets as cards
+    from nat.datasets.catalogue import list_datasets as cards
 
     found = cards()
     if json:
@@ -104,23 +104,17 @@ def list_datasets(json: Json = False) -> None:
 def dataset_info(
     data: Annotated[str, typer.Argument(metavar="DATA", help="A name or a folder.")], json: Json = False
 ) -> None:
-    """All that is known of a data set; a folder is read and checked, with the splits that a transfer would use.
+    """All that is known of a data set; a folder or list is read and checked, with the splits that a transfer would use.
 
     Example: `nat datasets info photos/flowers`
     """
-    from nat.datasets.cards import find_dataset, list_datasets
+    from nat.datasets.catalogue import find_dataset, list_datasets
     from nat.datasets.loading import load_dataset
 
     if data in {card.name for card in list_datasets()}:
         facts = _card(find_dataset(data))
     else:
-        splits = load_dataset(data)
-        counts = {"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)}
-        facts = _card(splits.card) | {
-            "splits": counts,
-            "classes": list(splits.classes),
-            "fingerprint": splits.fingerprint,
-        }
+        facts = _found(load_dataset(data, skip_corrupt=True))
     if json:
         print_json(facts)
         return
@@ -139,6 +133,27 @@ def searchers(json: Json = False) -> None:
         return
     rows = [(name, searcher.title) for name, searcher in SEARCHERS.items()]
     print_table("search strategies", [("name", "left"), ("what", "left")], rows)
+
+
+def _found(splits: Any) -> dict[str, Any]:
+    """What there is of a data set on this machine."""
+    from nat.datasets.duplicates import find_duplicates, in_words
+
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    counts = {name: images.labels.bincount(minlength=splits.num_classes).tolist() for name, images in parts.items()}
+    duplicates = find_duplicates(splits)
+    return _card(splits.card) | {
+        "splits": {name: len(images) for name, images in parts.items()},
+        "classes": list(splits.classes),
+        "smallest_class": min(zip(counts["train"], splits.classes, strict=True))[::-1],
+        "largest_class": max(zip(counts["train"], splits.classes, strict=True))[::-1],
+        "corrupt": [str(path) for path in splits.skipped],
+        "ignored": splits.ignored,
+        "near_duplicates": in_words(duplicates, splits)
+        if duplicates
+        else ("not looked for" if duplicates is None else 0),
+        "fingerprint": splits.fingerprint,
+    }
 
 
 def _card(card: Any) -> dict[str, Any]:

@@ -24,7 +24,10 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 def transfer(
     data: Annotated[
         str | None,
-        typer.Argument(metavar="DATA", help="A name (see `nat datasets list`) or a folder of class sub-folders."),
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of class sub-folders, a .csv of paths and labels, or a name (see `nat datasets list`).",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run, new or empty.")] = None,
     supernet: Annotated[
@@ -61,8 +64,11 @@ def transfer(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Where named data sets lie.")] = None,
+    store_size: Annotated[
+        int | None, typer.Option(help="Larger images are shrunk to this short side in memory; less takes less.")
+    ] = None,
     skip_corrupt: Annotated[
-        bool | None, typer.Option("--skip-corrupt", help="Count and skip images that cannot be read.")
+        bool | None, typer.Option("--skip-corrupt", help="Skip images that cannot be read, even if over 2 %.")
     ] = None,
     adaptation: Annotated[
         str | None,
@@ -108,6 +114,7 @@ def transfer(
         "device": device,
         "threads": threads,
         "data_root": data_root,
+        "store_size": store_size,
         "skip_corrupt": skip_corrupt,
         "adaptation": adaptation,
         "time": time,

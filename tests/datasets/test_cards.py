@@ -11,12 +11,12 @@ from nat.errors import InputError
 
 def test_every_listed_card_is_found_by_its_name_and_is_complete() -> None:
     cards = list_datasets()
-    assert [card.name for card in cards] == ["digits", "cifar10", "cifar100"]
+    assert [card.name for card in cards][:3] == ["digits", "cifar10", "cifar100"] and len(cards) == 12
     for card in cards:
         assert find_dataset(card.name) is card
         assert card.licence and card.how_to_get and card.source.startswith("https://")
         assert 0 < card.crop_fraction <= 1 and 0 < card.min_crop_area <= 1
-    assert [card.flip for card in cards] == [False, True, True]
+    assert [card.flip for card in cards] == [False] + 11 * [True]
 
 
 def test_unknown_name_suggests_the_nearest() -> None:

@@ -168,18 +168,29 @@ def test_corrupt_images_are_named_or_skipped_and_counted(make_folder: MakeFolder
     folder = make_folder({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})
     bad = folder / where
     bad.write_bytes(bad.read_bytes()[:100])
-    with pytest.raises(InputError, match=rf"1 corrupt image: .*{bad.name} \(.*--skip-corrupt"):
+    with pytest.raises(InputError, match=rf"1 corrupt image of 12: .*{bad.name} \(.*--skip-corrupt"):
         load_dataset(folder)
     splits = load_dataset(folder, skip_corrupt=True)
     assert splits.skipped == (bad,)
     assert len(splits.train) + len(splits.val) + len(splits.test) == 11
 
 
+def test_few_corrupt_images_are_skipped_unasked(make_folder: MakeFolder) -> None:
+    folder = make_folder({"a": 60, "b": 60})
+    bad = [folder / "a" / "007.png", folder / "b" / "008.png"]
+    for path in bad:
+        path.write_bytes(b"")
+    assert load_dataset(folder).skipped == tuple(bad)
+    (folder / "b" / "009.png").write_bytes(b"")
+    with pytest.raises(InputError, match="3 corrupt images of 120"):
+        load_dataset(folder)
+
+
 def test_many_corrupt_images_make_a_short_message(make_folder: MakeFolder) -> None:
     folder = make_folder({"a": 9, "b": 9})
     for path in (folder / "a").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"9 corrupt images: .*and 6 more"):
+    with pytest.raises(InputError, match=r"9 corrupt images of 18: .*and 6 more"):
         load_dataset(folder)
     with pytest.raises(InputError, match="class 'a' has only corrupt images in train"):
         load_dataset(folder, skip_corrupt=True)

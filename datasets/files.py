@@ -1,15 +1,18 @@
-"""Read a folder of images: every file is decoded once, here, so that a corrupt one is found before any work."""
+"""Files to images: every file is decoded once, here, so that a corrupt one is found before any work."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nat.datasets.cards import folder_card
+from nat.datasets.cards import DatasetCard, folder_card
 from nat.datasets.decode import Decoded, Undecodable, decode_files
 from nat.datasets.images import ImageSet
+from nat.datasets.memory import check_memory
 from nat.datasets.scan import Scan, check_not_empty, scan_folder
 from nat.datasets.splits import Source, check_counts, fingerprint, shortened
 from nat.errors import InputError
+
+MOST_CORRUPT = 0.02  # share of the files that are skipped without being asked to; more looks like a broken copy
 
 
 @dataclass(frozen=True)
@@ -21,49 +24,61 @@ class _Part:
     paths: list[Path]
 
 
-def read_folder(
-    folder: Path,
-    *,
-    store_size: int,
-    skip_corrupt: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> Source:
-    """Scan a folder and decode its images.
+@dataclass(frozen=True)
+class Reading:
+    """How files are read.
+
+    Attributes:
+        store_size: short side in pixels to which larger images are shrunk in memory.
+        skip_corrupt: leave out any number of files that cannot be decoded, instead of refusing more than
+            `MOST_CORRUPT` of all.
+        progress: called with (files decoded, files in all).
+    """
+
+    store_size: int
+    skip_corrupt: bool = False
+    progress: Callable[[int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.store_size < 1:
+            raise InputError(f"expected a store size of at least 1 pixel, got {self.store_size}")
+
+
+def read_scan(where: Path, scan: Scan, card: DatasetCard | None, reading: Reading) -> Source:
+    """Decode the files that were found.
 
     Args:
-        folder: class sub-folders, or train/ [val/] [test/] of class sub-folders.
-        store_size: short side in pixels to which larger images are shrunk in memory.
-        skip_corrupt: leave files out that cannot be decoded, instead of refusing the folder.
-        progress: called with (files decoded, files in all).
+        where: the folder or list that was read, for messages and the card.
+        scan: the files.
+        card: what is known of the data set; None for one of the user's own.
+        reading: how files are read.
 
     Raises:
-        InputError: the folder, its layout or an image cannot be used.
+        InputError: an image cannot be used, a class has too few, or they do not fit into memory.
     """
-    if store_size < 1:
-        raise InputError(f"expected a store size of at least 1 pixel, got {store_size}")
-    scan = scan_folder(folder)
     drawn = len({"val", "test"} - set(scan.files))
     check_counts([label for _, label in scan.files["train"]], scan.classes, drawn=drawn)  # before the long part
-    parts, skipped = _decode(scan, store_size, progress)
+    check_memory([path for files in scan.files.values() for path, _ in files], reading.store_size)
+    parts, skipped = _decode(scan, reading.store_size, reading.progress)
     if skipped:
-        _check_skipped(folder, skipped, skip_corrupt)
-        _check_emptied(folder, scan, parts)
-    train, test = parts["train"], parts.get("test")
-    card = folder_card(
-        folder,
-        scan.classes,
-        short_sides=[item.short_side for part in parts.values() for item in part.decoded],
-        train_images=len(train.paths),
-        test_images=len(test.paths) if test else 0,
-    )
+        _check_skipped(where, skipped, scan.count, reading.skip_corrupt)
+        _check_emptied(where, scan, parts)
     digests = {name: (part.labels, [item.digest for item in part.decoded]) for name, part in parts.items()}
     return Source(
         {name: _to_images(part) for name, part in parts.items()},
         scan.classes,
-        card,
+        card or _card(where, scan.classes, parts),
         fingerprint(scan.classes, digests),
         tuple(item.path for item in skipped),
         scan.ignored,
+    )
+
+
+def _card(where: Path, classes: Sequence[str], parts: dict[str, _Part]) -> DatasetCard:
+    sides = [item.short_side for part in parts.values() for item in part.decoded]
+    counts = {name: len(part.paths) for name, part in parts.items()}
+    return folder_card(
+        where, classes, short_sides=sides, train_images=counts["train"], test_images=counts.get("test", 0)
     )
 
 
@@ -83,7 +98,7 @@ def read_labelled(
     scan = scan_folder(folder / "test" if (folder / "test").is_dir() else folder)
     parts, skipped = _decode(scan, store_size, progress)
     if skipped:
-        _check_skipped(folder, skipped, skip_corrupt=False)
+        _check_skipped(folder, skipped, 0, skip_corrupt=False)
     return _to_images(parts["train"]), scan.classes
 
 
@@ -104,12 +119,12 @@ def _decode(
     return parts, skipped
 
 
-def _check_skipped(folder: Path, skipped: Sequence[Undecodable], skip_corrupt: bool) -> None:
-    if skip_corrupt:
+def _check_skipped(folder: Path, skipped: Sequence[Undecodable], files: int, skip_corrupt: bool) -> None:
+    if skip_corrupt or len(skipped) <= MOST_CORRUPT * files:
         return
     named = shortened([f"{item.path} ({item.reason})" for item in skipped])
     raise InputError(
-        f"{folder} has {len(skipped)} corrupt image{'s' * (len(skipped) > 1)}: {named}. "
+        f"{folder} has {len(skipped)} corrupt image{'s' * (len(skipped) > 1)} of {files}: {named}. "
         "Remove or replace, or pass --skip-corrupt to count and skip such files."
     )
 
