@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from nat.datasets.balance import drawn_evenly
 from nat.datasets.cards import DatasetCard
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Triple, normalise
@@ -56,6 +57,7 @@ class Batching:
         min_crop_area: least area of a crop as a fraction of the image, in (0, 1].
         mean: per channel, for values in [0, 1].
         std: per channel, for values in [0, 1].
+        evenness: how much more often images of rare classes come, in [0, 1]; see `nat.datasets.balance.evenness`.
 
     Raises:
         InputError: a number is out of range.
@@ -67,6 +69,7 @@ class Batching:
     min_crop_area: float
     mean: Triple
     std: Triple
+    evenness: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -74,6 +77,8 @@ class Batching:
             raise InputError(f"expected batch size >= 1 and seed >= 0, got {self.size} and {self.seed}")
         if not 0 < self.min_crop_area <= 1:
             raise InputError(f"expected a least crop area in (0, 1], got {self.min_crop_area}")
+        if not 0 <= self.evenness <= 1:
+            raise InputError(f"expected an evenness in [0, 1], got {self.evenness}")
 
     @classmethod
     def suited(cls, card: DatasetCard, size: int, seed: int, mean: Triple, std: Triple) -> "Batching":
@@ -157,7 +162,10 @@ class TrainStream:
         return order[position * self.batch_size : (position + 1) * self.batch_size]
 
     def _shuffled(self, epoch: int) -> Array:
-        return np.random.default_rng([self._batching.seed, _ORDER, epoch]).permutation(len(self._images))
+        rng = np.random.default_rng([self._batching.seed, _ORDER, epoch])
+        if self._batching.evenness:
+            return drawn_evenly(self._images.labels, self._batching.evenness, rng)
+        return rng.permutation(len(self._images))
 
     def _crops(self, step: int, sizes: Array) -> Crops:
         uniform = np.random.default_rng([self._batching.seed, _CROPS, step]).random((5, len(sizes)))

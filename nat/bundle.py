@@ -4,6 +4,7 @@ model = nat.load_subnet("runs/flowers/subnets/1a2b3c4d5e")
 logits = model(images)
 """
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,14 @@ from nat.errors import CheckpointError, InputError, RunError
 from nat.files import read_json, write_json, write_text
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import costs_of, space_around
-from nat.supernet.evaluation import macro_f1, predict, top1_accuracy
+from nat.supernet.evaluation import (
+    balanced_accuracy,
+    calibration_error,
+    macro_f1,
+    predict,
+    recalls,
+    top1_accuracy,
+)
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.structure import structure_of, with_structure
 from nat.supernet.subnet import Subnet
@@ -230,14 +238,21 @@ def answers(model: Subnet, preprocess: Preprocess, images: ImageSet, device: tor
 
 
 def metrics_of(logits: Tensor, labels: Tensor) -> Metrics:
-    """Top-1, macro F1, top-5 and mean cross-entropy of logits (n, classes) for labels (n,)."""
+    """What is told of logits (n, classes) for labels (n,).
+
+    Top-1 and top-5 accuracy, balanced accuracy, macro F1, mean cross-entropy, expected calibration error, and the
+    recall of each class, None for one without images.
+    """
     ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
     return {
         "images": len(labels),
         "top1": top1_accuracy(logits, labels),
+        "balanced_accuracy": balanced_accuracy(logits, labels),
         "macro_f1": macro_f1(logits, labels),
         "top5": float((ranked == labels[:, None]).any(dim=1).double().mean()),
         "loss": float(F.cross_entropy(logits.double(), labels)),
+        "calibration_error": calibration_error(logits, labels),
+        "recalls": [None if math.isnan(recall) else recall for recall in recalls(logits, labels).tolist()],
     }
 
 

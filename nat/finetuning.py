@@ -22,12 +22,14 @@ class FinetuneRecipe:
         learning_rate: peak of AdamW's cosine schedule.
         weight_decay: of convolutions and linear layers.
         label_smoothing: of the targets.
+        class_weights: of each class in the loss; none for equal ones.
     """
 
     steps: int
     learning_rate: float
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
+    class_weights: tuple[float, ...] = ()
 
 
 def train_subnet(
@@ -54,12 +56,14 @@ def train_subnet(
     """
     subnet = subnet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     schedule = Schedule(recipe.learning_rate, recipe.steps, recipe.steps // 10)
-    trainer = WeightTrainer(subnet, schedule, weight_decay=recipe.weight_decay)
+    weights = torch.tensor(recipe.class_weights, device=device) if recipe.class_weights else None
+    trainer = WeightTrainer(subnet, schedule, weight_decay=recipe.weight_decay, class_weights=weights)
     subnet.train()
     for step in range(recipe.steps):
         images, labels = stream.batch(step, subnet.architecture.resolution)
         images = images.to(device).contiguous(memory_format=torch.channels_last)
-        loss = F.cross_entropy(subnet(images), labels.to(device), label_smoothing=recipe.label_smoothing)
+        logits, labels = subnet(images), labels.to(device)
+        loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=recipe.label_smoothing)
         if not torch.isfinite(loss):
             raise TransferError(f"fine-tuning diverged at step {step}: lower finetuning_rate.")
         autograd.backward(loss)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nat.errors import InputError, unknown_name
 from nat.supernet.architecture import Architecture
-from nat.supernet.evaluation import macro_f1, top1_accuracy
+from nat.supernet.evaluation import balanced_accuracy, macro_f1, top1_accuracy
 from nat.supernet.sampling import sample_uniform
 from nat.supernet.searchable import Costs, Encodings
 from nat.supernet.space import MobileNetSpace
@@ -32,6 +32,7 @@ ERROR = "top1_error"
 MOST = 12
 RESERVED = {  # what rows of reports and evaluations hold under these names must not be another function's
     *("id", "architecture", "macs", "params", "resolution", "memory_bytes", "latency_ms", ERROR, "macro_f1_error"),
+    "balanced_error",
     *("val_top1", "test_top1", "finetuned", "finetuned_val_top1", "val_interval", "test_interval", "name"),
 }
 BEYOND = 1.1  # reference points lie this much beyond the worst, where many architectures share it
@@ -195,6 +196,7 @@ class UserObjective:
 
 
 TOP1 = AnswerError(ERROR, "top-1", top1_accuracy)
+BALANCED = AnswerError("balanced_error", "balanced accuracy", balanced_accuracy)
 MACRO_F1 = AnswerError("macro_f1_error", "macro F1", macro_f1)
 MACS = TableCost("macs", "multiply-adds", "M", "macs")
 PARAMS = TableCost("params", "parameters", "M", "params")
@@ -208,6 +210,7 @@ def spelled_objectives() -> dict[str, Objective]:
     return {
         "top1": TOP1,
         "macro_f1": MACRO_F1,
+        "balanced": BALANCED,
         "macs": MACS,
         "params": PARAMS,
         "resolution": RESOLUTION,
@@ -231,8 +234,8 @@ def read_objectives(text: str) -> tuple[Objective, ...]:
     names = {objective.name for objective in found}
     if len(names) != len(found) or not 2 <= len(found) <= MOST or not any(isinstance(o, Measured) for o in found):
         raise InputError(
-            f"expected --objectives to name 2 to {MOST} of {', '.join(known)}, module:function, once each, with top1 "
-            f"or macro_f1 among them, got '{text}'."
+            f"expected --objectives to name 2 to {MOST} of {', '.join(known)}, module:function, once each, with top1, "
+            f"macro_f1 or balanced among them, got '{text}'."
         )
     return tuple(sorted(found, key=_place))
 

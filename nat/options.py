@@ -181,6 +181,7 @@ class TransferOptions(BaseModel):
     data_root: str | None = None
     store_size: int = Field(default=256, ge=32)
     skip_corrupt: bool = False
+    balance: Literal["none", "sampler", "loss", "auto"] = "none"
     adaptation: Literal["rounds", "frozen"] = "rounds"
     time: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     evaluations: int | None = Field(default=None, ge=2)

@@ -13,6 +13,7 @@ import torch
 
 from nat.archive import Archive, Evaluation, Proposal
 from nat.bundle import Bundle, answers, load_bundle, metrics_of, save_bundle
+from nat.datasets.balance import evenness, loss_weights
 from nat.datasets.device_stream import training_stream
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.stream import Batching, TrainStream
@@ -29,8 +30,8 @@ from nat.preparation import (
     feasible,
     latency_table,
     limits_of,
+    looked_over,
     make_searcher,
-    near_duplicates,
     read_splits,
     suitable_threads,
     torch_device,
@@ -124,8 +125,6 @@ class Transfer:
         supernet, self.card = load_supernet(options.supernet, seed=options.seed, model=options.model)
         self.amounts = options.amounts(general=has_general_features(self.card))
         self.splits = read_splits(options, progress)
-        if skipped := self.splits.skipped:
-            progress.say(f"skipped {len(skipped)} corrupt images, such as {skipped[0]}")
         self.space = space = transfer_space(self.card.space, options, self.splits)
         torch.set_num_threads(options.threads or suitable_threads(space))
         limits, classes = limits_of(options), self.splits.num_classes
@@ -139,6 +138,8 @@ class Transfer:
         self.problem = SearchProblem(costs, objectives, limits, max_error)
         self.problem.reference_point()  # a user's objective that fails does so here
         supernet = adapted_to(supernet, space, self.splits.num_classes, options.seed).to(self.device)
+        weights = loss_weights(options.balance, self.splits.train.labels, classes)
+        self.class_weights = None if weights is None else weights.to(self.device)
         # here, so that a subnet made later from the saved weights is the same to the last digit
         self.supernet = supernet.to(memory_format=torch.channels_last)
 
@@ -148,7 +149,7 @@ class Transfer:
         return {
             "options": self.options.model_dump(mode="json") | resolved,
             "space": self.space.to_json(),
-            "data": self._data() | {"near_duplicates": near_duplicates(self.splits, self.progress)},
+            "data": self._data() | looked_over(self.splits, self.options, self.progress),
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "threads": torch.get_num_threads(),
             "device": str(self.device),
@@ -196,7 +197,7 @@ class Transfer:
             self.problem,
             make_searcher(self.options.searcher, self.amounts),
             plan,
-            WeightTrainer(self.supernet, self._schedule(plan)),
+            WeightTrainer(self.supernet, self._schedule(plan), class_weights=self.class_weights),
             stream,
             evaluator,
             archive,
@@ -295,7 +296,9 @@ class Transfer:
     def stream(self, seed: int) -> TrainStream:
         """Training batches of this job's images."""
         batching = Batching.suited(self.splits.card, self.amounts.batch, seed, self.card.mean, self.card.std)
-        batching = replace(batching, min_crop_area=max(batching.min_crop_area, self.amounts.min_crop_area))
+        even = evenness(self.options.balance, self.splits.train.labels)
+        crop_area = max(batching.min_crop_area, self.amounts.min_crop_area)
+        batching = replace(batching, min_crop_area=crop_area, evenness=even)
         return training_stream(self.splits.train, batching, device=self.device)
 
     def _tuned(self, architecture: Architecture, where: Path) -> Bundle:
@@ -313,7 +316,8 @@ class Transfer:
         """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""
         subnet = self.evaluator().calibrated(self.supernet, architecture)
         stream = self.stream(self.options.seed + 1)
-        recipe = FinetuneRecipe(self._tuning_steps(stream), self.amounts.finetuning_rate)
+        weights = () if self.class_weights is None else tuple(self.class_weights.tolist())
+        recipe = FinetuneRecipe(self._tuning_steps(stream), self.amounts.finetuning_rate, class_weights=weights)
         if finetune := finetune and recipe.steps > 0:
             title = f"fine-tuning {architecture.id} at {architecture.resolution} px"
             with self.progress.task(title, recipe.steps) as task:

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from nat.datasets.balance import UNEVEN, unevenness
 from nat.datasets.catalogue import list_datasets
 from nat.datasets.duplicates import find_duplicates, in_words
 from nat.datasets.loading import load_dataset
@@ -74,13 +76,23 @@ def read_splits(options: TransferOptions, progress: Progress) -> Splits:
         )
 
 
-def near_duplicates(splits: Splits, progress: Progress) -> int | None:
-    """Number of images that are in another split, too, which is said if there are any; None if not looked for."""
+def looked_over(splits: Splits, options: TransferOptions, progress: Progress) -> dict[str, Any]:
+    """Says what a user should know of the images before they are trained on.
+
+    Returns:
+        "unevenness": images of the largest class over those of the smallest; "near_duplicates": number of images that
+        are in another split, too, None if not looked for.
+    """
+    if splits.skipped:
+        progress.say(f"skipped {len(splits.skipped)} corrupt images, such as {splits.skipped[0]}")
+    uneven = unevenness(splits.train.labels)
+    if uneven >= UNEVEN and options.balance == "none":
+        progress.say(f"the largest class has {uneven:.0f} times the images of the smallest: see --balance")
     with counted(progress, "looking for near-duplicates") as report:
         found = find_duplicates(splits, report)
     if found:
         progress.say(in_words(found, splits))
-    return None if found is None else len(found)
+    return {"unevenness": round(uneven, 3), "near_duplicates": None if found is None else len(found)}
 
 
 @contextmanager

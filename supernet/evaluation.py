@@ -8,6 +8,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from nat.supernet.layers import ConvNorm
 
+BINS = 15
+
 
 def batched(images: Tensor, size: int) -> Iterator[Tensor]:
     """Consecutive slices of at most `size` images."""
@@ -50,6 +52,30 @@ def predict(network: nn.Module, images: Tensor, normalise: Callable[[Tensor], Te
 def top1_accuracy(logits: Tensor, labels: Tensor) -> float:
     """Fraction of rows of `logits` (n, classes) whose greatest entry is at `labels` (n,)."""
     return float((logits.argmax(dim=1) == labels).double().mean())
+
+
+def recalls(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of each class's images that are classified right, float64 (classes,); NaN for classes without images."""
+    classes = logits.shape[1]
+    right = torch.bincount(labels[logits.argmax(dim=1) == labels], minlength=classes).double()
+    return right / torch.bincount(labels, minlength=classes).double()
+
+
+def balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Mean recall of the classes that have images, in [0, 1]: every class counts alike, however many images it has."""
+    return float(recalls(logits, labels).nanmean())
+
+
+def calibration_error(logits: Tensor, labels: Tensor) -> float:
+    """Expected calibration error in [0, 1]: how far confidence is from accuracy (Guo et al., ICML 2017).
+
+    Answers go into 15 bins of equal width by the probability of the class that is answered; the mean distance of their
+    mean probability from their accuracy, weighted by their numbers.
+    """
+    confidence, answers = logits.double().softmax(dim=1).max(dim=1)
+    bins = (confidence * BINS).long().clamp(max=BINS - 1)
+    gap = (answers == labels).double() - confidence
+    return float(torch.bincount(bins, weights=gap, minlength=BINS).abs().sum() / max(1, len(labels)))
 
 
 def macro_f1(logits: Tensor, labels: Tensor) -> float:

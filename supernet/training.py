@@ -58,6 +58,7 @@ class WeightTrainer:
         clip_norm: gradients are scaled down to this norm at most.
         group: processes that train together, each on a part of every batch; their gradients are averaged.
         bfloat16: convolutions and products in bfloat16, where the network is on a GPU.
+        class_weights: of each class in losses against labels, shape (classes,); None for equal ones.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class WeightTrainer:
         clip_norm: float = 5.0,
         group: Group | None = None,
         bfloat16: bool = False,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.network = network
         self.schedule = schedule
         self.clip_norm = clip_norm
         self.group = group
         self.bfloat16 = bfloat16
+        self.class_weights = class_weights
         self.step_count = 0
         fused: dict[str, Any] = {"fused": True} if optimizer in FUSED else {}
         self.optimizer = create_optimizer_v2(
@@ -140,15 +143,15 @@ def sandwich_step(
     supernet = trainer.network
     assert isinstance(supernet, Supernet)
     supernet.train()
-    first = math.nan
+    first, weights = math.nan, trainer.class_weights
     for number, architecture in enumerate(architectures):
         with trainer.autocast():
             logits = supernet(images, architecture).float()
-        loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        loss = F.cross_entropy(logits, targets, weight=weights, label_smoothing=label_smoothing)
         autograd.backward(loss)
         if number == 0:
             first = float(loss.detach())
             if in_place:
-                targets, label_smoothing = logits.detach().softmax(dim=1), 0.0
+                targets, weights, label_smoothing = logits.detach().softmax(dim=1), None, 0.0
     trainer.update()
     return first

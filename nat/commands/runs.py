@@ -40,7 +40,8 @@ def transfer(
     objectives: Annotated[
         str | None,
         typer.Option(
-            help="What is traded, 2 to 12: top1, macro_f1, macs, params, resolution, memory, latency, module:function."
+            help="What is traded, 2 to 12: top1, macro_f1, balanced, macs, params, resolution, memory, latency, "
+            "module:function."
         ),
     ] = None,
     max_macs: Annotated[str | None, typer.Option(help="Most multiply-adds of a subnet: 30M.")] = None,
@@ -69,6 +70,10 @@ def transfer(
     ] = None,
     skip_corrupt: Annotated[
         bool | None, typer.Option("--skip-corrupt", help="Skip images that cannot be read, even if over 2 %.")
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(help="Uneven classes: none, sampler (drawn alike), loss (weighed alike), auto (drawn halfway)."),
     ] = None,
     adaptation: Annotated[
         str | None,
@@ -116,6 +121,7 @@ def transfer(
         "data_root": data_root,
         "store_size": store_size,
         "skip_corrupt": skip_corrupt,
+        "balance": balance,
         "adaptation": adaptation,
         "time": time,
         "evaluations": evaluations,

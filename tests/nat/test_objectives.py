@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from nat.errors import InputError
 from nat.fronts import front_hypervolume
 from nat.objectives import (
+    BALANCED,
     MACRO_F1,
     RESOLUTION,
     Known,
@@ -54,6 +55,14 @@ def test_macro_f1_is_that_of_scikit_learn() -> None:
     logits[:, 5] = -9  # a class that is neither there nor answered
     expected = f1_score(labels, logits.argmax(1), average="macro")
     assert MACRO_F1.error(logits, labels) == pytest.approx(1 - expected)
+
+
+def test_balanced_accuracy_is_that_of_scikit_learn() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits, labels = torch.randn(60, 5, generator=generator), torch.randint(0, 4, (60,), generator=generator)
+    logits[:, 4] = -9
+    expected = balanced_accuracy_score(labels, logits.argmax(1))
+    assert BALANCED.error(logits, labels) == pytest.approx(1 - expected)
 
 
 def test_a_users_function_is_an_objective(problem: SearchProblem) -> None:

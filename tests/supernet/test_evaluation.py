@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nat.supernet.evaluation import batched, folded, predict, top1_accuracy
+from nat.supernet.evaluation import batched, calibration_error, folded, predict, recalls, top1_accuracy
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
@@ -43,3 +43,18 @@ def test_folded_networks_answer_as_before(
             fast = folded(subnet)
             assert not [module for module in fast.modules() if isinstance(module, nn.BatchNorm2d)]
             torch.testing.assert_close(fast(images), before, rtol=1e-4, atol=1e-5)
+
+
+def test_recalls_of_absent_classes_are_not_numbers() -> None:
+    logits = torch.eye(4)[[0, 1, 1, 2]]
+    found = recalls(logits, torch.tensor([0, 0, 1, 2]))
+    assert found[:3].tolist() == [0.5, 1.0, 1.0] and found[3].isnan()
+
+
+def test_calibration_error_by_hand() -> None:
+    sure = torch.tensor([[20.0, 0.0]] * 4)  # probability 1
+    assert calibration_error(sure, torch.tensor([0, 0, 0, 0])) == pytest.approx(0, abs=1e-6)
+    assert calibration_error(sure, torch.tensor([0, 0, 1, 1])) == pytest.approx(0.5, abs=1e-6)
+    mixed = torch.cat([sure, torch.tensor([[0.7, 0.3]] * 4).log()])  # the bins of 1.0 and of 0.7
+    labels = torch.tensor([0, 0, 0, 1, 0, 0, 1, 1])
+    assert calibration_error(mixed, labels) == pytest.approx((4 * 0.25 + 4 * 0.2) / 8, abs=1e-6)
