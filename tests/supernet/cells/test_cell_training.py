@@ -10,7 +10,6 @@ from nat.errors import InputError, TransferError
 from nat.supernet.cells.network import CellForm, CellNetwork
 from nat.supernet.cells.spelling import find_genotype
 from nat.supernet.cells.training import CIFAR, IMAGENET, CellRecipe, cutout, train_cells
-from nat.supernet.training import Schedule
 
 FORM = CellForm(layers=3, channels=4, num_classes=10, stem_multiple=1)
 RECIPE = CellRecipe(2, 64, 0.05, 3e-4, auxiliary=0.4, drop_path=0.2, cutout=2)
@@ -49,11 +48,11 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 
 def test_published_recipes() -> None:
-    rates = CIFAR.rates(steps_per_epoch=520)
+    rates = CIFAR.schedule(steps_per_epoch=520)
     assert (rates.rate(0), rates.rate(300 * 520)) == (0.025, pytest.approx(0.0125))
-    assert isinstance(rates, Schedule) and rates.steps == 600 * 520
+    assert rates.steps == 600 * 520
     assert (CIFAR.batch_size, CIFAR.cutout, CIFAR.drop_path, CIFAR.auxiliary, CIFAR.clip_norm) == (96, 16, 0.2, 0.4, 5)
-    steps = IMAGENET.rates(steps_per_epoch=10)
+    steps = IMAGENET.schedule(steps_per_epoch=10)
     assert [steps.rate(step) for step in (0, 9, 10, 25)] == pytest.approx([0.1, 0.1, 0.097, 0.1 * 0.97**2])
     assert (IMAGENET.epochs, IMAGENET.label_smoothing, IMAGENET.weight_decay, IMAGENET.drop_path) == (250, 0.1, 3e-5, 0)
 
