@@ -26,23 +26,29 @@ FUSED = {"adam", "adamw"}  # updated in one kernel; torch's fused SGD fails wher
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate over a whole training: linear warm-up, then half a cosine down to zero.
+    """Learning rate over a whole training: linear warm-up, then half a cosine down to zero, or a staircase.
 
     Attributes:
         peak: the greatest rate.
         steps: length of the training in steps; later steps keep the last rate.
         warmup: steps of the warm-up.
+        decay: factor of the rate after each `period` of steps behind the warm-up; None for the cosine.
+        period: steps with the same rate, where it decays.
     """
 
     peak: float
     steps: int
     warmup: int = 0
+    decay: float | None = None
+    period: int = 1
 
     def rate(self, step: int) -> float:
         """Rate of a step, counted from 0; positive for every step of the training."""
         step = min(step, self.steps - 1)
         if step < self.warmup:
             return self.peak * (step + 1) / (self.warmup + 1)
+        if self.decay is not None:
+            return self.peak * self.decay ** ((step - self.warmup) // self.period)
         progress = (step - self.warmup) / (self.steps - self.warmup)
         return self.peak * 0.5 * (1 + math.cos(math.pi * progress))
 
