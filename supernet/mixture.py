@@ -11,12 +11,36 @@ differ in how they make mixtures (`nat.oneshot.relaxation`); a network only obey
   backward pass is saved.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What there is to choose in a network.
+
+    Attributes:
+        options: names of the options of each choice.
+        groups: choices of which only `kept` stay, such as the edges into one node; none where all choices stay.
+        kept: how many of a group.
+        excluded: names of options that are searched with, but never derived (`none` in DARTS).
+        sizes: parameters of each option of each choice, in the whole network.
+    """
+
+    options: Mapping[str, tuple[str, ...]]
+    groups: tuple[tuple[str, ...], ...] = ()
+    kept: int = 2
+    excluded: frozenset[str] = frozenset()
+    sizes: Mapping[str, tuple[int, ...]] | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of options of each choice."""
+        return {name: len(options) for name, options in self.options.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ class Strategy(Protocol):
         """Mixtures that a step of the weights is done with."""
 
     def gradients(self, state: SearchState, train: Batch, valid: Batch) -> tuple[float, dict[str, Tensor]]:
-        """Of the validation loss: its value, and gradients of the architecture parameters. Leaves weights as they are."""
+        """Of the validation loss: its value, and gradients of the architecture parameters. Weights stay as they are."""
 
     def constrain(self, parameters: Parameters) -> None:
         """What is done to the parameters behind an optimiser's step, in place."""

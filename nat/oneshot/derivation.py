@@ -1,4 +1,4 @@
-"""From architecture parameters to one option of each choice, as DARTS and GDAS do it; and what is said of the result."""
+"""From architecture parameters to one option of each choice, as DARTS and GDAS do it; what is said of the result."""
 
 from collections.abc import Mapping
 

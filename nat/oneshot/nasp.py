@@ -1,7 +1,7 @@
 """NASP (Yao et al., AAAI 2020): a discrete architecture at every step, by proximal iterations.
 
 The architecture is a continuous vector for each choice, kept in [0, 1]. Both steps run the network at its projection,
-one option of each choice at weight 1. The step of the architecture takes the gradient at the projection, by all entries,
+one option of each choice at weight 1. The step of the architecture takes the gradient by all entries at the projection,
 and applies it to the continuous vector, which is then clipped. There is no second order.
 
 The gradient by an entry that is zero needs the output of its option, but no gradient through it: so options that lost

@@ -238,7 +238,9 @@ class OneShotTrainer:
         if saved["strategy"] != self.strategy.name:
             raise InputError(f"expected the state of a {self.strategy.name} search, got {saved['strategy']}'s.")
         if list(saved["parameters"]) != list(state.parameters):
-            raise InputError(f"expected a state with the choices {list(state.parameters)}, got {list(saved['parameters'])}.")
+            raise InputError(
+                f"expected a state with the choices {list(state.parameters)}, got {list(saved['parameters'])}."
+            )
         state.network.load_state_dict(saved["network"])
         with torch.no_grad():
             for name, values in saved["parameters"].items():
