@@ -76,10 +76,22 @@ DIGITS = CellForm(3, 8, 10, reductions=(1,), stem_multiple=1, final_norm=True, r
 FORMS = {"cifar": CIFAR, "imagenet": IMAGENET, "nas-bench-201": NAS_BENCH_201, "digits": DIGITS}
 
 
-def drop_path(x: Tensor, probability: float) -> Tensor:
-    """Zeroes whole images of a batch (n, c, h, w) with that probability and scales up the others; x is kept."""
-    keep = torch.rand(len(x), 1, 1, 1, device=x.device) >= probability
-    return x * keep / (1 - probability)
+@dataclass(frozen=True)
+class DropPath:
+    """Drop path in training: on the outputs of all operations that are no identities.
+
+    Attributes:
+        probability: below 1.
+        generator: of the draws, on the device of the images; None for torch's own.
+    """
+
+    probability: float
+    generator: torch.Generator | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Zeroes whole images of a batch (n, c, h, w) and scales up the others; x is kept."""
+        drawn = torch.rand(len(x), 1, 1, 1, device=x.device, generator=self.generator)
+        return x * (drawn >= self.probability) / (1 - self.probability)
 
 
 class CellModule(nn.Module):
@@ -104,18 +116,18 @@ class CellModule(nn.Module):
             operation(name, channels, stride if source < cell.inputs else 1) for source, _, name in cell.edges
         )
 
-    def forward(self, inputs: list[Tensor], dropped: float = 0.0) -> Tensor:
+    def forward(self, inputs: list[Tensor], drop: DropPath | None = None) -> Tensor:
         """Maps the last outputs, oldest first, to (n, channels * outputs, h / stride, w / stride).
 
         Args:
             inputs: one tensor for each of the cell's inputs.
-            dropped: probability of drop path, on the outputs of all operations that are no identities.
+            drop: what is done to the outputs of operations, or nothing.
         """
         states = [prepare(x) for prepare, x in zip(self.prepare, inputs, strict=True)]
         for (source, node, _), op in zip(self.cell.edges, self.operations, strict=True):
             out = op(states[source])
-            if dropped > 0 and not isinstance(op, nn.Identity):
-                out = drop_path(out, dropped)
+            if drop is not None and not isinstance(op, nn.Identity):
+                out = drop(out)
             if node < len(states):
                 states[node] = states[node] + out
             else:
@@ -212,18 +224,20 @@ class CellNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, num_classes) of images (n, 3, h, w)."""
-        return self._run(images, 0.0)[0]
+        return self._run(images)[0]
 
-    def train_logits(self, images: Tensor, dropped: float = 0.0) -> tuple[Tensor, Tensor | None]:
+    def train_logits(self, images: Tensor, drop: DropPath | None = None) -> tuple[Tensor, Tensor | None]:
         """Logits, and those of the auxiliary classifier if there is one.
 
         Args:
             images: shape (n, 3, h, w).
-            dropped: probability of drop path.
+            drop: drop path, or none.
         """
-        return self._run(images, dropped, with_auxiliary=True)
+        return self._run(images, drop, with_auxiliary=True)
 
-    def _run(self, images: Tensor, dropped: float, with_auxiliary: bool = False) -> tuple[Tensor, Tensor | None]:
+    def _run(
+        self, images: Tensor, drop: DropPath | None = None, with_auxiliary: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         states = [images, images]
         for stem in self.stems:
             states = [states[1], stem(states[1])]
@@ -231,7 +245,7 @@ class CellNetwork(nn.Module):
             states[0] = states[1]
         extra: Tensor | None = None
         for layer, cell in enumerate(self.cells):
-            out = cell(states[-cell.cell.inputs :], dropped) if isinstance(cell, CellModule) else cell(states[1])
+            out = cell(states[-cell.cell.inputs :], drop) if isinstance(cell, CellModule) else cell(states[1])
             states = [states[1], out]
             if with_auxiliary and self.auxiliary is not None and layer == self.form.auxiliary_place:
                 extra = self.auxiliary(out)
