@@ -106,6 +106,23 @@ class EpochRecord:
     eigenvalue: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OneShotResult:
+    """What a search found.
+
+    Attributes:
+        derived: name of the option of each choice; None for choices that are dropped.
+        epoch: whose architecture parameters it was derived from.
+        stopped: name of the rule that ended the search early, if one did.
+        history: of all epochs.
+    """
+
+    derived: dict[str, str | None]
+    epoch: int
+    stopped: str | None
+    history: list[EpochRecord]
+
+
 class Strategy(Protocol):
     """A way of producing and stepping architecture weights. Any object with these members will do.
 

@@ -10,7 +10,7 @@ so that it can be further from the truth than leaving the term out. Here it is e
 backward), and `hvp="fd"` is the published way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,7 +63,7 @@ class Darts:
         """See `nat.oneshot.base.Strategy`."""
         if self.order == 1:
             loss = cross_entropy(state.network, valid, softmax_mixtures(state.parameters))
-            slopes = torch.autograd.grad(loss, list(state.parameters.values()))
+            slopes = torch.autograd.grad(loss, list(state.parameters.values()), materialize_grads=True)
             return float(loss.detach()), dict(zip(state.parameters, slopes, strict=True))
         return self._unrolled(state, train, valid)
 
@@ -86,7 +86,7 @@ class Darts:
         found = torch.autograd.grad(loss, [*parameters, *ahead.values()], materialize_grads=True)
         direct, vector = found[: len(parameters)], found[len(parameters) :]
         mixed = (
-            torch.autograd.grad(slopes, parameters, vector, materialize_grads=True)
+            _product(slopes, parameters, vector)
             if exact
             else finite_difference(state, train, list(weights.values()), vector)
         )
@@ -130,6 +130,13 @@ def unroll(
     return ahead
 
 
+def _product(slopes: Sequence[Tensor], parameters: list[Tensor], vector: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """d/da <dL_train/dw, v>; slopes that are constant, of weights that the loss does not see, add nothing."""
+    moving = [(slope, part) for slope, part in zip(slopes, vector, strict=True) if slope.requires_grad]
+    outputs, directions = [slope for slope, _ in moving], [part for _, part in moving]
+    return torch.autograd.grad(outputs, parameters, directions, materialize_grads=True)
+
+
 def finite_difference(
     state: SearchState, train: Batch, weights: list[Tensor], vector: tuple[Tensor, ...], radius: float = RADIUS
 ) -> list[Tensor]:
@@ -154,7 +161,7 @@ def finite_difference(
                 torch._foreach_copy_(weights, kept)
                 torch._foreach_add_(weights, list(vector), alpha=sign * reach)
             loss = cross_entropy(state.network, train, softmax_mixtures(state.parameters))
-            sides.append(torch.autograd.grad(loss, list(state.parameters.values())))
+            sides.append(torch.autograd.grad(loss, list(state.parameters.values()), materialize_grads=True))
     finally:
         with torch.no_grad():
             torch._foreach_copy_(weights, kept)

@@ -105,7 +105,9 @@ def greatest_eigenvalue(
     """
     vectors = list(parameters.values())
     loss = cross_entropy(network, valid, softmax_mixtures(parameters))
-    slopes = torch.autograd.grad(loss, vectors, create_graph=True)
+    slopes = torch.autograd.grad(loss, vectors, create_graph=True, allow_unused=True)
+    vectors = [values for values, slope in zip(vectors, slopes, strict=True) if slope is not None]
+    slopes = tuple(slope for slope in slopes if slope is not None)
     generator = Generator().manual_seed(seed)
     direction = [torch.randn(values.shape, generator=generator).to(values) for values in vectors]
     norm = 0.0

@@ -7,37 +7,20 @@ one that was stopped after an epoch and went on from `state_dict`.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from nat.errors import InputError, TransferError
-from nat.oneshot.base import Batch, EpochRecord, SearchState, Settings, Strategy, cross_entropy
+from nat.oneshot.base import Batch, EpochRecord, OneShotResult, SearchState, Settings, Strategy, cross_entropy
 from nat.oneshot.derivation import count_skips, named, ranking
 from nat.oneshot.relaxation import entropy
 from nat.oneshot.stopping import StopRule, greatest_eigenvalue
 from nat.supernet.mixture import Choices
 
 Pairs = Iterable[tuple[Batch, Batch]]  # a training and a validation batch for each step
-
-
-@dataclass(frozen=True, slots=True)
-class OneShotResult:
-    """What a search found.
-
-    Attributes:
-        derived: name of the option of each choice; None for choices that are dropped.
-        epoch: whose architecture parameters it was derived from.
-        stopped: name of the rule that ended the search early, if one did.
-        history: of all epochs.
-    """
-
-    derived: dict[str, str | None]
-    epoch: int
-    stopped: str | None
-    history: list[EpochRecord]
 
 
 class OneShotTrainer:
