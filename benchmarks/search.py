@@ -30,9 +30,8 @@ from scipy.stats import t as student
 from nat.archive import Evaluation, Proposal
 from nat.errors import InputError
 from nat.problem import SearchProblem
-from nat.searchers import GeneticSearcher, NatSearcher, RandomSearcher
-from nat.searchers.random import unseen
-from nat.supernet.sampling import sample_uniform, vary
+from nat.searchers import GeneticSearcher, NatSearcher, RandomSearcher, RegularisedEvolution
+from nat.supernet.sampling import sample_uniform
 from nat.surrogates import CubicRBF
 
 Floats = NDArray[np.float64]
@@ -65,37 +64,6 @@ class FromUniform:
         space = problem.space
         drawn = space.decode(sample_uniform(space, 2 * count, rng))
         return [Proposal(net) for net in dict.fromkeys([space.smallest(), space.largest(), *drawn])][:count]
-
-
-class RegularisedEvolution:
-    """Real et al. 2019: the best of a few of the youngest gets a child with one changed gene; ageing removes.
-
-    Each child is of one of five weighted sums of the scaled objectives, in turn.
-
-    Args:
-        population: how many of the youngest may have children.
-        tournament: of how many the best is taken.
-    """
-
-    def __init__(self, population: int = 50, tournament: int = 10) -> None:
-        self.population, self.tournament = population, tournament
-
-    def propose(
-        self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
-    ) -> list[Proposal]:
-        """See `nat.searchers.Searcher`; `evaluations` are in the order of their birth."""
-        young = evaluations[-self.population :]
-        known = {evaluation.architecture for evaluation in evaluations}
-        genes, values = problem.encodings_of(young), problem.values_of(young)
-        scaled = (values - values.min(axis=0)) / np.maximum(np.ptp(values, axis=0), 1e-12)
-        children: list[Any] = []
-        for number in range(len(evaluations), len(evaluations) + count):
-            weight = (1 + number % 5) / 6
-            rivals = rng.choice(len(young), min(self.tournament, len(young)), replace=False)
-            parent = genes[rivals[np.argmin(scaled[rivals] @ [weight, 1 - weight])]]
-            born = problem.space.decode(vary(problem.space, np.tile(parent, (200, 1)), rng, genes=1))
-            children += [child for child in born if child not in known and child not in children][:1]
-        return [Proposal(net) for net in children or unseen(problem, known, count, rng)]
 
 
 @dataclass(frozen=True)
