@@ -7,8 +7,9 @@ run of a strategy is written to `--results` as soon as it has ended, and runs th
 command can be stopped and started again, or given more seeds. (Remove the file after changing a strategy.)
 
 Strategies: `nat` is the toolkit's default; `nat-paper` and `msunas` have the settings of those papers as far as they
-are known (docs/method.md); `nsga2` and `random` are the toolkit's controls; `regevo` is regularised evolution on five
-scalarisations. All begin with the smallest and the largest network among others.
+are known (docs/method.md); `nsga2` and `random` are the toolkit's controls; `regevo` is regularised evolution,
+`reinforce` a policy gradient and `pnas` the progressive search, each on five weighted sums of the objectives. All begin
+with the smallest and the largest network among others.
 """
 
 import argparse
@@ -30,7 +31,14 @@ from scipy.stats import t as student
 from nat.archive import Evaluation, Proposal
 from nat.errors import InputError
 from nat.problem import SearchProblem
-from nat.searchers import GeneticSearcher, NatSearcher, RandomSearcher, RegularisedEvolution
+from nat.searchers import (
+    GeneticSearcher,
+    NatSearcher,
+    ProgressiveSearcher,
+    RandomSearcher,
+    RegularisedEvolution,
+    ReinforceSearcher,
+)
 from nat.supernet.sampling import sample_uniform
 from nat.surrogates import CubicRBF
 
@@ -97,6 +105,8 @@ STRATEGIES = {
     "msunas": Strategy(_msunas, start=100, batch=8),
     "nsga2": Strategy(lambda: FromUniform(GeneticSearcher()), start=40, batch=10),
     "regevo": Strategy(lambda: FromUniform(RegularisedEvolution()), start=50, batch=1),
+    "reinforce": Strategy(lambda: FromUniform(ReinforceSearcher()), start=10, batch=1),
+    "pnas": Strategy(lambda: ProgressiveSearcher(levels=3), start=26, batch=24),
     "random": Strategy(RandomSearcher, start=50, batch=50),
 }
 
@@ -154,11 +164,12 @@ def search(landscape: Landscape, strategy: Strategy, seed: int, budget: int) -> 
         proposed = searcher.propose(problem, evaluations, count, rng)
         if not proposed:
             break
+        round = 1 + evaluations[-1].round if evaluations else 0
         nets = [proposal.architecture for proposal in proposed]
         encodings = problem.space.encode(nets)
         for architecture, row in zip(nets, problem.values(landscape.error(encodings), encodings), strict=True):
             objectives = dict(zip(problem.names, row.tolist(), strict=True))
-            evaluations.append(Evaluation(architecture, objectives, round=0, weights_version=0))
+            evaluations.append(Evaluation(architecture, objectives, round, weights_version=0))
     assert len({evaluation.architecture for evaluation in evaluations}) == len(evaluations)
     return problem.values_of(evaluations)
 
