@@ -8,7 +8,7 @@ caller's to say.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # not marked as a re-export
@@ -47,6 +47,36 @@ class Schedule:
         return self.peak * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+@dataclass(frozen=True)
+class Staircase:
+    """Learning rate that falls by the same factor after every few steps.
+
+    Attributes:
+        peak: the first rate.
+        factor: that it is multiplied by, at most 1.
+        period: steps with the same rate.
+    """
+
+    peak: float
+    factor: float
+    period: int
+
+    def rate(self, step: int) -> float:
+        """Rate of a step, counted from 0."""
+        return self.peak * self.factor ** (step // self.period)
+
+
+class Rates(Protocol):
+    """A learning rate for each step: `Schedule`, or another."""
+
+    @property
+    def peak(self) -> float:
+        """The greatest rate."""
+
+    def rate(self, step: int) -> float:
+        """Rate of a step, counted from 0; positive for every step of the training."""
+
+
 class WeightTrainer:
     """Optimiser and schedule around a network; knows how far the training is.
 
@@ -63,7 +93,7 @@ class WeightTrainer:
     def __init__(
         self,
         network: nn.Module,
-        schedule: Schedule,
+        schedule: Rates,
         *,
         optimizer: str = "adamw",
         weight_decay: float = 0.02,
