@@ -203,12 +203,13 @@ def summary(
     for landscape in landscapes:
         for name in strategies:
             runs = [_find(results, landscape, name, seed, budgets) for seed in seeds]
-            cells = {str(budget): _interval([run["reached"][str(budget)] for run in runs if run]) for budget in budgets}
+            cells = {str(budget): interval([run["reached"][str(budget)] for run in runs if run]) for budget in budgets}
             table.setdefault(landscape, {})[name] = cells
     return table
 
 
-def _interval(values: list[float]) -> list[float]:
+def interval(values: list[float]) -> list[float]:
+    """Mean, and the ends of its 95 % interval by Student's t."""
     mean = statistics.fmean(values)
     if len(values) < 2:
         return [mean, mean, mean]
@@ -228,7 +229,7 @@ def as_text(table: Table, seeds: int) -> str:
     return "\n".join(lines)
 
 
-def draw(table: Table, path: Path) -> None:
+def draw(table: Table, path: Path, what: str = "share of the best known hypervolume") -> None:
     """A panel for each landscape: means over evaluations, with bands for the intervals."""
     import matplotlib
 
@@ -242,7 +243,7 @@ def draw(table: Table, path: Path) -> None:
             panel.plot(budgets, rows[:, 0], marker="o", markersize=3, label=name)
             panel.fill_between(budgets, rows[:, 1], rows[:, 2], alpha=0.15)
         panel.set(title=landscape, xlabel="evaluations")
-    panels[0][0].set_ylabel("share of the best known hypervolume")
+    panels[0][0].set_ylabel(what)
     panels[0][-1].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
