@@ -3,12 +3,12 @@
     python benchmarks/strategies.py --tables tables/ --results strategies.jsonl --plot strategies.png
 
 The validation error is the only objective here (costs are told as equal), on the 15,625 cells of NAS-Bench-201 with its
-three data sets. Strategies are the toolkit's, without shared weights: `random` draws uniformly; `regevo` is
-regularised evolution, 50 alive, tournaments of 10; `reinforce` takes one sample an update; `pnas` is the progressive
-form (edges of the cell in three levels; the paper's own needs cells that grow); `nat` has expected improvement under
-a Gaussian process. All begin with the largest and the smallest cell among others, and none evaluates a cell twice.
-`--seeds` has one number for the cheap strategies, one for `pnas` and one for `nat`. Runs are written to `--results` as in
-`search.py`, and not repeated.
+three data sets and, with `--landscapes digits`, on the 125 cells of `digits_cells.py`. Strategies are the toolkit's,
+without shared weights: `random` draws uniformly; `regevo` is regularised evolution, 50 alive, tournaments of 10;
+`reinforce` takes one sample an update; `pnas` is the progressive form (edges of the cell in three levels; the paper's own
+needs cells that grow); `nat` has expected improvement under a Gaussian process. All begin with the largest and the
+smallest cell among others, and none evaluates a cell twice. `--seeds` has one number for the cheap strategies, one for
+`pnas` and one for `nat`. Runs are written to `--results` as in `search.py`, and not repeated.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import search
-from landscapes import CELLS, Landscape, from_table, read_landscape
+from landscapes import CELLS, Landscape, read_landscape
 from numpy.random import Generator
 from search import FromUniform, Strategy, Table
 
@@ -35,7 +35,7 @@ from nat.supernet.sampling import sample_uniform
 from nat.supernet.searchable import Costs, Encodings, combinations
 
 BUDGETS = (25, 50, 75, 100, 125, 150)
-OWN = "digits-cells"
+NAMES = (*CELLS, "digits")
 
 
 class Uniform:
@@ -84,7 +84,7 @@ def main() -> int:
     budgets, (cheap, pnas, nat) = sorted(options.budgets), options.seeds
     seeds = {name: {"pnas": pnas, "nat": nat}.get(name, cheap) for name in options.strategies}
     try:
-        landscapes = [_read(name, options) for name in options.landscapes]
+        landscapes = [read_landscape(name, options.tables) for name in options.landscapes]
         results = search.read_results(options.results) if options.results else []
     except (InputError, OSError, ValueError, KeyError) as error:
         print(error, file=sys.stderr)
@@ -122,18 +122,6 @@ def run_of(landscape: Landscape, name: str, seed: int, budgets: Sequence[int]) -
 def single(landscape: Landscape) -> Landscape:
     """The same with the error as the only objective that differs."""
     return replace(landscape, problem=SearchProblem(landscape.problem.costs, (TOP1, Equal())))
-
-
-def _read(name: str, options: argparse.Namespace) -> Landscape:
-    return read_cells(options.cells) if name == OWN else read_landscape(name, options.tables)
-
-
-def read_cells(path: Path) -> Landscape:
-    """The 125 cells of `digits_cells.json`: mean error over the seeds they were trained with."""
-    from digits_cells import read_table
-
-    costs, errors = read_table(path)
-    return from_table(OWN, costs, errors)
 
 
 def summary(
@@ -174,9 +162,8 @@ def draw(table: Table, path: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=Path, help="folder with NAS-Bench-201's file, see landscapes.py")
-    parser.add_argument("--cells", type=Path, default=Path(__file__).with_name("digits_cells.json"), help="125 cells")
-    parser.add_argument("--landscapes", nargs="+", choices=[*CELLS, OWN], default=list(CELLS))
+    parser.add_argument("--tables", type=Path, default=Path(), help="folder with NAS-Bench-201's file")
+    parser.add_argument("--landscapes", nargs="+", choices=NAMES, default=list(CELLS))
     parser.add_argument("--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES))
     parser.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS), help="evaluations")
     parser.add_argument("--seeds", type=int, nargs=3, default=[100, 10, 5], help="of cheap ones, of pnas, of nat")

@@ -4,8 +4,8 @@
     >>> trials_per_level(BlockSpace(5), beam=256)
     [136, 256, 256, 256, 256]
 
-Liu et al., Progressive Neural Architecture Search, ECCV 2018, algorithm 1: all cells of one block are tried; then, level
-by level, every cell of the beam is extended by every possible block, the predictor, which has learnt from
+Liu et al., Progressive Neural Architecture Search, ECCV 2018, algorithm 1: all cells of one block are tried; then,
+level by level, every cell of the beam is extended by every possible block, the predictor, which has learnt from
 everything tried so far, scores all extensions, and the best K are tried. The answer is the best cell of the last level.
 It asks and is told, so that any evaluation will do: training, shared weights, a table. (`--searcher pnas` of
 the commands is the progressive form for supernets, `nat.searchers.progressive`.)
@@ -118,8 +118,8 @@ class Pnas(Generic[Cell]):
             raise InputError(f"expected a beam of at least 1 and explore from 0 to 1, got {beam} and {explore}.")
         if budget is not None and budget < len(first):
             raise InputError(
-                f"expected a budget of at least {len(first)} trials, the whole first level of PNAS (with this beam all "
-                f"levels need {sum(trials_per_level(space, beam)):,}), got {budget}. Raise it, or give fewer operations."
+                f"expected a budget of at least {len(first)} trials, the whole first level of PNAS (with this beam "
+                f"all levels need {sum(trials_per_level(space, beam)):,}), got {budget}. Raise it, or give fewer operations."
             )
         self.space, self.predictor, self.seed, self.beam, self.explore = space, predictor, seed, beam, explore
         self.left = math.inf if budget is None else budget
@@ -134,7 +134,7 @@ class Pnas(Generic[Cell]):
         return not self._level.cells
 
     def ask(self, count: int) -> list[Cell]:
-        """The next architectures to try, at most `count`; none while a level waits for what is still out, or at the end."""
+        """The next architectures to try, at most `count`; none while a level waits for results, or at the end."""
         cells = [cell for cell in self._level.cells if cell not in self._level.out][:count]
         self._level.out.update(cells)
         return cells

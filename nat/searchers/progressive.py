@@ -77,7 +77,7 @@ class ProgressiveSearcher:
         return proposals
 
     def _first(self, problem: SearchProblem, count: int, rng: Generator) -> list[Proposal]:
-        """The ends of the costs, which a front needs, and options of the first group; of more groups if they are few."""
+        """The ends of the costs, which a front needs, and options of the first group, of more if they are few."""
         spread = sample_stratified(problem.costs, count, rng, problem.limits)
         rows = spread[[0, -1]][: min(count, len(spread))]
         grown = default_of(problem)[None]
@@ -171,9 +171,7 @@ def grown_to(problem: SearchProblem, known: Encodings, groups: Sequence[Encoding
     return at_default
 
 
-def _best(
-    problem: SearchProblem, surrogates: Sequence[Surrogate], rows: Encodings, count: int
-) -> list[Proposal]:
+def _best(problem: SearchProblem, surrogates: Sequence[Surrogate], rows: Encodings, count: int) -> list[Proposal]:
     """The rows that are predicted best, by weighted sums in turn, with what is predicted of their top-1 error."""
     if not len(rows):
         return []
@@ -184,5 +182,3 @@ def _best(
         return [Proposal(net) for net in nets]
     means, deviations = candidates.values[chosen, 0], candidates.deviation[chosen]
     return [Proposal(net, float(mean), float(dev)) for net, mean, dev in zip(nets, means, deviations, strict=True)]
-
-

@@ -94,7 +94,7 @@ class BlockCosts:
 
     @cached_property
     def _joints(self) -> NDArray[np.int64]:
-        """Of all but the operations, for cells that join 0 (which none does), 1, 2, ... blocks, shape (blocks + 1, 2)."""
+        """Of all but the operations, for cells that join 0 (none does), 1, 2, ... blocks, (blocks + 1, 2)."""
         import torch
 
         rows = [(0, 0)]

@@ -150,8 +150,8 @@ def _block(given: Sequence[Any], place: int) -> Block:
 class BlockSpace:
     """All cells of a number of blocks, and their prefixes, which grow block by block.
 
-    Encodings have four genes a block: input, operation, input, operation; operations by their place in the list. Those of
-    prefixes, of level b, have 4b genes. There is no symmetry but that of the halves: cells whose blocks could be
+    Encodings have four genes a block: input, operation, input, operation; operations by their place in the list. Those
+    of prefixes, of level b, have 4b genes. There is no symmetry but that of the halves: cells whose blocks could be
     reordered count as different, as they have different prefixes.
 
     Attributes:

@@ -41,7 +41,7 @@ def some(problem: SearchProblem, count: int, seed: int = 0) -> list[Evaluation]:
     return evaluated(problem, rng.permutation(rows)[:count], rng.random(count))
 
 
-# --- regularised evolution -------------------------------------------------------------------------------------------
+# --- regularised evolution -----------------------------------------------------------------------------------
 
 
 def test_the_oldest_leave_even_the_best_and_the_population_stays() -> None:
@@ -90,7 +90,7 @@ def test_in_a_mobile_space_too_one_gene_changes_within_the_limits() -> None:
     assert depths > 0, "layers come and go"
 
 
-# --- REINFORCE ---------------------------------------------------------------------------------------------------------
+# --- REINFORCE -----------------------------------------------------------------------------------------------
 
 
 def bandit(logits: tuple[float, float] = (0.3, -0.2)) -> Policy:
@@ -163,7 +163,7 @@ def test_policies_are_rebuilt_as_they_were() -> None:
     assert not np.allclose(late[0].logits, late[4].logits)
 
 
-# --- several objectives --------------------------------------------------------------------------------------------
+# --- several objectives --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("objectives", "count"), [(1, 1), (2, 5), (3, 6), (4, 4), (12, 12)])

@@ -150,7 +150,7 @@ def test_budgets() -> None:
         search = Pnas(SMALL, Guess(), beam=10, budget=budget)
         search.run(error_of)
         assert len(search.history) == min(budget, 56)
-    with pytest.raises(InputError, match="at least 36 trials.*all levels need 56.*got 35"):
+    with pytest.raises(InputError, match=r"at least 36 trials.*all levels need 56.*got 35"):
         Pnas(SMALL, Guess(), beam=10, budget=35)
     for wrong in ({"beam": 0}, {"explore": 1.5}, {"explore": -0.1}):
         with pytest.raises(InputError, match="beam of at least 1"):
@@ -170,7 +170,7 @@ def test_what_was_not_asked_for_is_refused() -> None:
         search.tell([(cell, 0.5)])
 
 
-# --- predictors --------------------------------------------------------------------------------------------------------
+# --- predictors ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [mlp, lstm])

@@ -28,8 +28,13 @@ halves = st.tuples(st.integers(0, 1), st.sampled_from(PNAS))
 
 @pytest.mark.parametrize(
     ("blocks", "raw", "unique", "size"),
-    [(1, 256, 136, 136), (2, 576, 300, 40_800), (3, 1024, 528, 21_542_400), (4, 1600, 820, 17_664_768_000)]
-    + [(5, 2304, 1176, 20_773_767_168_000)],
+    [
+        (1, 256, 136, 136),
+        (2, 576, 300, 40_800),
+        (3, 1024, 528, 21_542_400),
+        (4, 1600, 820, 17_664_768_000),
+        (5, 2304, 1176, 20_773_767_168_000),
+    ],
 )
 def test_sizes_are_the_papers(blocks: int, raw: int, unique: int, size: int) -> None:
     space = BlockSpace(blocks)
