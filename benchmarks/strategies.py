@@ -5,8 +5,8 @@
 The validation error is the only objective here (costs are told as equal), on the 15,625 cells of NAS-Bench-201 with its
 three data sets and, with `--landscapes digits`, on the 125 cells of `digits_cells.py`. Strategies are the toolkit's,
 without shared weights: `random` draws uniformly; `regevo` is regularised evolution, 50 alive, tournaments of 10;
-`reinforce` takes one sample an update; `pnas` is the progressive form (edges of the cell in three levels; the paper's own
-needs cells that grow); `nat` has expected improvement under a Gaussian process. All begin with the largest and the
+`reinforce` takes one sample an update; `pnas` is the progressive form (edges of the cell in three levels; the paper's
+own needs cells that grow); `nat` has expected improvement under a Gaussian process. All begin with the largest and the
 smallest cell among others, and none evaluates a cell twice. `--seeds` has one number for the cheap strategies, one for
 `pnas` and one for `nat`. Runs are written to `--results` as in `search.py`, and not repeated.
 """

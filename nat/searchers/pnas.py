@@ -117,9 +117,10 @@ class Pnas(Generic[Cell]):
         if beam < 1 or not 0 <= explore <= 1:
             raise InputError(f"expected a beam of at least 1 and explore from 0 to 1, got {beam} and {explore}.")
         if budget is not None and budget < len(first):
+            needed = sum(trials_per_level(space, beam))
             raise InputError(
-                f"expected a budget of at least {len(first)} trials, the whole first level of PNAS (with this beam "
-                f"all levels need {sum(trials_per_level(space, beam)):,}), got {budget}. Raise it, or give fewer operations."
+                f"expected a budget of at least {len(first)} trials, the whole first level of PNAS (with this beam all "
+                f"levels need {needed:,}), got {budget}. Raise it, or give fewer operations."
             )
         self.space, self.predictor, self.seed, self.beam, self.explore = space, predictor, seed, beam, explore
         self.left = math.inf if budget is None else budget

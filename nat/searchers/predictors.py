@@ -1,10 +1,10 @@
 """PNAS's predictors: from the tokens of a cell to its error, whatever its number of blocks.
 
-Liu et al., ECCV 2018, section 3.3, as far as is known without the paper's code, which was never published: two hidden
-layers (or an LSTM) of 100, embeddings of 100 from a uniform distribution of +-0.1, L1 loss, Adam at 0.01 for the
-first level and 0.002 for the later ones, a sigmoid at the end whose bias makes it begin at the mean of the first level (theirs
-begins at 1.8, for accuracies around 0.86), ensembles of five that each leave a fifth of the data out. The number of
-steps is ours. Errors are predicted, where theirs predicts accuracies.
+Liu et al., ECCV 2018, as far as is known without the paper's code, which was never published: two hidden layers (or an
+LSTM) of 100, embeddings of 100 from a uniform distribution of +-0.1, L1 loss, Adam at 0.01 for the first level and
+0.002 for the later ones, a sigmoid at the end whose bias makes it begin at the mean of the first level (theirs begins
+at 1.8, for accuracies around 0.86), ensembles of five that each leave a fifth of the data out. The number of steps is
+ours. Errors are predicted, where theirs predicts accuracies.
 """
 
 from collections.abc import Callable, Iterator, Sequence

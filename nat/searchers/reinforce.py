@@ -1,9 +1,9 @@
 """REINFORCE: a distribution over architectures that learns which choices are rewarded.
 
 Williams, Machine Learning 8, 1992, in the form of the baseline of NATS-Bench (Dong, Liu, Musial and Gabrys, TPAMI
-2021): a categorical distribution for each gene, all independent; the reward less a moving average of rewards; Adam. Theirs has
-one objective; here each weighted sum of the objectives has a policy of its own (`nat/searchers/scalar.py`), and
-they draw in turn.
+2021): a categorical distribution for each gene, all independent; the reward less a moving average of rewards; Adam.
+Theirs has one objective; here each weighted sum of the objectives has a policy of its own (`nat/searchers/scalar.py`),
+and they draw in turn.
 """
 
 from collections.abc import Mapping, Sequence
