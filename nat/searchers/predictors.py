@@ -88,12 +88,13 @@ class MeanPerceptron(TokenNetwork):
         """See `TokenNetwork.hidden`. The first layer is linear, so it is applied to the vocabulary."""
         count, level = len(tokens), tokens.shape[1] // 4
         tables = [self.inputs.weight, self.operations.weight] * 2
-        parts = self.first.weight.split(self.inputs.embedding_dim, dim=1)
+        parts = self.first.weight.chunk(len(tables), dim=1)
         table = torch.cat([rows @ part.T for rows, part in zip(tables, parts, strict=True)])
         starts = torch.tensor([0, *(len(rows) for rows in tables[:-1])]).cumsum(0)
         bags = (tokens.view(count, level, 4) + starts).flatten(1)
         summed = nn.functional.embedding_bag(bags, table, mode="sum")
-        return self.second(torch.relu(summed / level + self.first.bias)).relu()
+        answer: Tensor = self.second(torch.relu(summed / level + self.first.bias)).relu()
+        return answer
 
 
 class RecurrentNetwork(TokenNetwork):

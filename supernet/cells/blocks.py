@@ -249,7 +249,9 @@ class BlockSpace:
         """Clipped, the lesser half of each block first; also of prefixes (n, 4b)."""
         rows = np.atleast_2d(encodings)
         genes = rows.shape[1]
-        halves = np.clip(rows, self.lower[:genes], self.upper[:genes]).astype(np.int64).reshape(len(rows), -1, 2, 2)
+        halves = (
+            np.clip(rows, self.lower[:genes], self.upper[:genes]).astype(np.int64).reshape(len(rows), genes // 4, 2, 2)
+        )
         codes = halves[..., 0] * len(self.operations) + halves[..., 1]
         swap = codes[..., 0] > codes[..., 1]
         halves[swap] = halves[swap][:, ::-1]
@@ -287,7 +289,7 @@ class BlockSpace:
         rows, names = self.repair(encodings), self.operations
         return [
             BlockCell([(a, names[b], c, names[d]) for a, b, c, d in row])
-            for row in rows.reshape(len(rows), -1, 4).tolist()
+            for row in rows.reshape(len(rows), rows.shape[1] // 4, 4).tolist()
         ]
 
     def features(self, encodings: Encodings) -> NDArray[np.float64]:
