@@ -7,8 +7,9 @@ run of a strategy is written to `--results` as soon as it has ended, and runs th
 command can be stopped and started again, or given more seeds. (Remove the file after changing a strategy.)
 
 Strategies: `nat` is the toolkit's default; `nat-paper` and `msunas` have the settings of those papers as far as they
-are known (docs/method.md); `nsga2` and `random` are the toolkit's controls; `regevo` is regularised evolution on five
-scalarisations. All begin with the smallest and the largest network among others.
+are known (docs/method.md); `nsga2` and `random` are the toolkit's controls; `regevo` is regularised evolution,
+`reinforce` a policy gradient and `pnas` the progressive search, each on five weighted sums of the objectives. All begin
+with the smallest and the largest network among others.
 """
 
 import argparse
@@ -30,9 +31,15 @@ from scipy.stats import t as student
 from nat.archive import Evaluation, Proposal
 from nat.errors import InputError
 from nat.problem import SearchProblem
-from nat.searchers import GeneticSearcher, NatSearcher, RandomSearcher
-from nat.searchers.random import unseen
-from nat.supernet.sampling import sample_uniform, vary
+from nat.searchers import (
+    GeneticSearcher,
+    NatSearcher,
+    ProgressiveSearcher,
+    RandomSearcher,
+    RegularisedEvolution,
+    ReinforceSearcher,
+)
+from nat.supernet.sampling import sample_uniform
 from nat.surrogates import CubicRBF
 
 Floats = NDArray[np.float64]
@@ -67,37 +74,6 @@ class FromUniform:
         return [Proposal(net) for net in dict.fromkeys([space.smallest(), space.largest(), *drawn])][:count]
 
 
-class RegularisedEvolution:
-    """Real et al. 2019: the best of a few of the youngest gets a child with one changed gene; ageing removes.
-
-    Each child is of one of five weighted sums of the scaled objectives, in turn.
-
-    Args:
-        population: how many of the youngest may have children.
-        tournament: of how many the best is taken.
-    """
-
-    def __init__(self, population: int = 50, tournament: int = 10) -> None:
-        self.population, self.tournament = population, tournament
-
-    def propose(
-        self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
-    ) -> list[Proposal]:
-        """See `nat.searchers.Searcher`; `evaluations` are in the order of their birth."""
-        young = evaluations[-self.population :]
-        known = {evaluation.architecture for evaluation in evaluations}
-        genes, values = problem.encodings_of(young), problem.values_of(young)
-        scaled = (values - values.min(axis=0)) / np.maximum(np.ptp(values, axis=0), 1e-12)
-        children: list[Any] = []
-        for number in range(len(evaluations), len(evaluations) + count):
-            weight = (1 + number % 5) / 6
-            rivals = rng.choice(len(young), min(self.tournament, len(young)), replace=False)
-            parent = genes[rivals[np.argmin(scaled[rivals] @ [weight, 1 - weight])]]
-            born = problem.space.decode(vary(problem.space, np.tile(parent, (200, 1)), rng, genes=1))
-            children += [child for child in born if child not in known and child not in children][:1]
-        return [Proposal(net) for net in children or unseen(problem, known, count, rng)]
-
-
 @dataclass(frozen=True)
 class Strategy:
     """How a searcher is used.
@@ -129,6 +105,8 @@ STRATEGIES = {
     "msunas": Strategy(_msunas, start=100, batch=8),
     "nsga2": Strategy(lambda: FromUniform(GeneticSearcher()), start=40, batch=10),
     "regevo": Strategy(lambda: FromUniform(RegularisedEvolution()), start=50, batch=1),
+    "reinforce": Strategy(lambda: FromUniform(ReinforceSearcher()), start=10, batch=1),
+    "pnas": Strategy(lambda: ProgressiveSearcher(levels=3), start=26, batch=24),
     "random": Strategy(RandomSearcher, start=50, batch=50),
 }
 
@@ -186,11 +164,12 @@ def search(landscape: Landscape, strategy: Strategy, seed: int, budget: int) -> 
         proposed = searcher.propose(problem, evaluations, count, rng)
         if not proposed:
             break
+        round = 1 + evaluations[-1].round if evaluations else 0
         nets = [proposal.architecture for proposal in proposed]
         encodings = problem.space.encode(nets)
         for architecture, row in zip(nets, problem.values(landscape.error(encodings), encodings), strict=True):
             objectives = dict(zip(problem.names, row.tolist(), strict=True))
-            evaluations.append(Evaluation(architecture, objectives, round=0, weights_version=0))
+            evaluations.append(Evaluation(architecture, objectives, round, weights_version=0))
     assert len({evaluation.architecture for evaluation in evaluations}) == len(evaluations)
     return problem.values_of(evaluations)
 
@@ -224,12 +203,13 @@ def summary(
     for landscape in landscapes:
         for name in strategies:
             runs = [_find(results, landscape, name, seed, budgets) for seed in seeds]
-            cells = {str(budget): _interval([run["reached"][str(budget)] for run in runs if run]) for budget in budgets}
+            cells = {str(budget): interval([run["reached"][str(budget)] for run in runs if run]) for budget in budgets}
             table.setdefault(landscape, {})[name] = cells
     return table
 
 
-def _interval(values: list[float]) -> list[float]:
+def interval(values: list[float]) -> list[float]:
+    """Mean, and the ends of its 95 % interval by Student's t."""
     mean = statistics.fmean(values)
     if len(values) < 2:
         return [mean, mean, mean]
@@ -249,7 +229,7 @@ def as_text(table: Table, seeds: int) -> str:
     return "\n".join(lines)
 
 
-def draw(table: Table, path: Path) -> None:
+def draw(table: Table, path: Path, what: str = "share of the best known hypervolume") -> None:
     """A panel for each landscape: means over evaluations, with bands for the intervals."""
     import matplotlib
 
@@ -263,7 +243,7 @@ def draw(table: Table, path: Path) -> None:
             panel.plot(budgets, rows[:, 0], marker="o", markersize=3, label=name)
             panel.fill_between(budgets, rows[:, 1], rows[:, 2], alpha=0.15)
         panel.set(title=landscape, xlabel="evaluations")
-    panels[0][0].set_ylabel("share of the best known hypervolume")
+    panels[0][0].set_ylabel(what)
     panels[0][-1].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=150)

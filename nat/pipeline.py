@@ -124,6 +124,7 @@ class Transfer:
         self.device = torch_device(options.device)
         supernet, self.card = load_supernet(options.supernet, seed=options.seed, model=options.model)
         self.amounts = options.amounts(general=has_general_features(self.card))
+        make_searcher(options.searcher, self.amounts, self._within_evaluations().rounds)  # a budget may be too small
         self.splits = read_splits(options, progress)
         self.space = space = transfer_space(self.card.space, options, self.splits)
         torch.set_num_threads(options.threads or suitable_threads(space))
@@ -195,7 +196,7 @@ class Transfer:
         plan, pace = self._planned(stream, evaluator)
         search = Search(
             self.problem,
-            make_searcher(self.options.searcher, self.amounts),
+            make_searcher(self.options.searcher, self.amounts, plan.rounds),
             plan,
             WeightTrainer(self.supernet, self._schedule(plan), class_weights=self.class_weights),
             stream,
@@ -235,15 +236,18 @@ class Transfer:
 
     def _planned(self, stream: TrainStream, evaluator: SubnetEvaluator) -> tuple[Plan, Pace]:
         """The amounts of the search within the budgets, and what keeps it within its time."""
-        a, frozen = self.amounts, self.options.adaptation == "frozen"
-        first, each = (steps_of(text, stream.steps_per_epoch) for text in (a.first_training, a.round_training))
-        plan = Plan(a.initial, a.rounds, a.per_round, a.archive, first, each, self.options.seed, frozen)
-        if self.options.evaluations is not None:
-            plan = within_evaluations(plan, self.options.evaluations)
+        texts = (self.amounts.first_training, self.amounts.round_training)
+        plan = self._within_evaluations(*(steps_of(text, stream.steps_per_epoch) for text in texts))
         if self.options.time is None:
             return plan, Pace()
         timed = self._time(stream, evaluator).plan(plan, self._tuning_steps(stream), self.amounts.front + 2)
         return timed.plan, Pace(self.folder.elapsed, timed.until, timed.speeds)
+
+    def _within_evaluations(self, first_steps: int = 0, round_steps: int = 0) -> Plan:
+        """The effort's amounts, cut to the budget of evaluations, if there is one."""
+        a, frozen = self.amounts, self.options.adaptation == "frozen"
+        plan = Plan(a.initial, a.rounds, a.per_round, a.archive, first_steps, round_steps, self.options.seed, frozen)
+        return plan if self.options.evaluations is None else within_evaluations(plan, self.options.evaluations)
 
     def _time(self, stream: TrainStream, evaluator: SubnetEvaluator) -> TimeBudget:
         assert self.options.time is not None

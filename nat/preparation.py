@@ -22,7 +22,16 @@ from nat.pretrained.catalogue import list_checkpoints
 from nat.problem import SearchProblem
 from nat.progress import Progress, Task
 from nat.run_folder import RunFolder
-from nat.searchers import GeneticSearcher, NatSearcher, RandomSearcher, Searcher, check_searcher
+from nat.searchers import (
+    GeneticSearcher,
+    NatSearcher,
+    ProgressiveSearcher,
+    RandomSearcher,
+    RegularisedEvolution,
+    ReinforceSearcher,
+    Searcher,
+    check_searcher,
+)
 from nat.supernet.costs import CostTable
 from nat.supernet.latency import LatencyTable
 from nat.supernet.sampling import Limits
@@ -176,9 +185,30 @@ def suitable_threads(space: MobileNetSpace) -> int:
     return 1 if space.resolutions[-1] < SHARED_RESOLUTION else MACHINE_THREADS
 
 
-def make_searcher(name: str, amounts: Effort) -> Searcher:
-    """The strategy of a name, with the effort's settings."""
+def make_searcher(name: str, amounts: Effort, rounds: int | None = None) -> Searcher:
+    """The strategy of a name, with the effort's settings.
+
+    Args:
+        name: of `SEARCHERS`.
+        amounts: the effort.
+        rounds: later rounds that the search has, if a budget leaves fewer than the effort's.
+
+    Raises:
+        InputError: there is no such strategy, or it needs more rounds.
+    """
     check_searcher(name)
+    rounds = amounts.rounds if rounds is None else rounds
+    if name == "pnas":
+        if rounds < 1:
+            raise InputError(
+                "expected at least 1 round behind the first sample for --searcher pnas, which grows by one level a "
+                "round, got 0. Give more --evaluations or --time, a greater --effort, or --set rounds=4."
+            )
+        return ProgressiveSearcher(levels=rounds + 1)
+    if name == "regevo":
+        return RegularisedEvolution()
+    if name == "reinforce":
+        return ReinforceSearcher()
     if name == "random":
         return RandomSearcher()
     if name == "nsga2":

@@ -36,7 +36,9 @@ def transfer(
     model: Annotated[
         str | None, typer.Option(help="The timm model whose weights the file of --supernet holds, to grow one.")
     ] = None,
-    searcher: Annotated[str | None, typer.Option(help="See `nat searchers`.")] = None,
+    searcher: Annotated[
+        str | None, typer.Option(help="nat, nsga2, pnas, random, regevo or reinforce; see `nat searchers`.")
+    ] = None,
     objectives: Annotated[
         str | None,
         typer.Option(

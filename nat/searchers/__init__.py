@@ -4,12 +4,18 @@ from nat.errors import unknown_name
 from nat.searchers.base import AdaptationSteps, Searcher
 from nat.searchers.evolutionary import NatSearcher
 from nat.searchers.genetic import GeneticSearcher
+from nat.searchers.progressive import ProgressiveSearcher
 from nat.searchers.random import RandomSearcher
+from nat.searchers.regevo import RegularisedEvolution
+from nat.searchers.reinforce import ReinforceSearcher
 
-SEARCHERS: dict[str, type[NatSearcher] | type[GeneticSearcher] | type[RandomSearcher]] = {
+SEARCHERS: dict[str, type[Searcher]] = {
     "nat": NatSearcher,
     "nsga2": GeneticSearcher,
+    "pnas": ProgressiveSearcher,
     "random": RandomSearcher,
+    "regevo": RegularisedEvolution,
+    "reinforce": ReinforceSearcher,
 }
 
 
@@ -24,7 +30,10 @@ __all__ = [
     "AdaptationSteps",
     "GeneticSearcher",
     "NatSearcher",
+    "ProgressiveSearcher",
     "RandomSearcher",
+    "RegularisedEvolution",
+    "ReinforceSearcher",
     "Searcher",
     "check_searcher",
 ]

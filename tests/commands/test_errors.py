@@ -128,6 +128,12 @@ def test_unknown_searcher(refused: Refused) -> None:
     refused("digits", "--searcher", "randm", fragments=("'randm'", "Did you mean 'random'?"))
 
 
+def test_a_budget_too_small_for_a_level_of_pnas(refused: Refused) -> None:
+    words = ("digits", "--searcher", "pnas")
+    refused(*words, "--evaluations", "9", fragments=("at least 1 round", "--searcher pnas", "more --evaluations"))
+    refused(*words, "--set", "rounds=0", fragments=("at least 1 round", "--set rounds=4"))
+
+
 def test_unknown_supernet(refused: Refused) -> None:
     refused("digits", "--supernet", "scrach", fragments=("'scrach'", "Did you mean 'scratch'?"))
 

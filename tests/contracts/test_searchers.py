@@ -14,13 +14,14 @@ from torch import Tensor
 from nat.archive import Evaluation
 from nat.objectives import ERROR, read_objectives
 from nat.problem import SearchProblem
-from nat.searchers import SEARCHERS, NatSearcher, Searcher, check_searcher
+from nat.searchers import SEARCHERS, NatSearcher, ProgressiveSearcher, Searcher, check_searcher
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits, sample_uniform
 from nat.supernet.space import Encodings, MobileNetSpace
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer
+from nat.surrogates import MLPEnsemble
 
 SPACE = MobileNetSpace(0.25, kernels=(3, 5), expands=(2, 3), depths=(1, 2), resolutions=(24, 32))
 TINY = MobileNetSpace(0.25, kernels=(3,), expands=(2,), depths=(1,), resolutions=(24, 32, 40, 48, 56, 64))
@@ -45,6 +46,8 @@ class Asked:
 
 def make(name: str) -> Asked:
     """A strategy with settings small enough for tests; one that is not known here has its defaults."""
+    if name == "pnas":
+        return Asked(ProgressiveSearcher(surrogate=lambda: MLPEnsemble(2, 2, steps=20), most=500))
     return Asked(NatSearcher(population=12, generations=4) if name == "nat" else SEARCHERS[name]())
 
 

@@ -336,6 +336,19 @@ def test_another_seed_gives_another_front(
     assert [net["test_top1"] for net in other["controls"]] != [net["test_top1"] for net in first["controls"]]
 
 
+@pytest.mark.parametrize("name", ["pnas", "regevo", "reinforce"])
+def test_other_strategies_in_the_same_loop(command: Command, transfer_words: Words, tmp_path: Path, name: str) -> None:
+    """In two rounds, so that what a round proposes rests on weights that have changed twice."""
+    words = transfer_words(tmp_path / "run", "--searcher", name, "--set", "rounds=2", "--evaluations", "16")
+    outcome = command(*words)
+    assert outcome.code == 0, outcome.err
+    front = read(tmp_path / "run" / "front.json")
+    assert front["searcher"] == name
+    assert front["evaluations"] <= 16
+    assert [record["round"] for record in front["rounds"]] == [0, 1, 2]
+    assert all(0 <= net["test_top1"] <= 1 for net in front["front"])
+
+
 def test_random_search_within_a_limit(command: Command, transfer_words: Words, run: Path, tmp_path: Path) -> None:
     """The other strategy, and a budget that forbids the upper half of the space."""
     space, costs = problem_of(run).space, problem_of(run).costs
