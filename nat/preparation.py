@@ -19,7 +19,7 @@ from nat.pretrained.catalogue import list_checkpoints
 from nat.problem import SearchProblem
 from nat.progress import Progress, Task
 from nat.run_folder import RunFolder
-from nat.searchers import GeneticSearcher, NatSearcher, RandomSearcher, Searcher, check_searcher
+from nat.searchers import SEARCHERS, GeneticSearcher, NatSearcher, Searcher, check_searcher
 from nat.supernet.costs import CostTable
 from nat.supernet.latency import LatencyTable
 from nat.supernet.sampling import Limits
@@ -156,11 +156,11 @@ def suitable_threads(space: MobileNetSpace) -> int:
 def make_searcher(name: str, amounts: Effort) -> Searcher:
     """The strategy of a name, with the effort's settings."""
     check_searcher(name)
-    if name == "random":
-        return RandomSearcher()
     if name == "nsga2":
         return GeneticSearcher(population=amounts.population)
-    return NatSearcher(population=amounts.population, generations=amounts.generations, algorithm=amounts.algorithm)
+    if name == "nat":
+        return NatSearcher(population=amounts.population, generations=amounts.generations, algorithm=amounts.algorithm)
+    return SEARCHERS[name]()
 
 
 def latency_table(

@@ -1,15 +1,21 @@
 """Search strategies. The dictionary only serves commands, which need to spell names; the library takes objects."""
 
 from nat.errors import unknown_name
-from nat.searchers.base import AdaptationSteps, Searcher
+from nat.searchers.base import AdaptationSteps, Searcher, TrainedSearcher
+from nat.searchers.darts import DartsSearcher
 from nat.searchers.evolutionary import NatSearcher
+from nat.searchers.gdas import GdasSearcher
 from nat.searchers.genetic import GeneticSearcher
+from nat.searchers.nasp import NaspSearcher
 from nat.searchers.random import RandomSearcher
 
-SEARCHERS: dict[str, type[NatSearcher] | type[GeneticSearcher] | type[RandomSearcher]] = {
+SEARCHERS: dict[str, type[Searcher]] = {
     "nat": NatSearcher,
     "nsga2": GeneticSearcher,
     "random": RandomSearcher,
+    "darts": DartsSearcher,
+    "nasp": NaspSearcher,
+    "gdas": GdasSearcher,
 }
 
 
@@ -22,9 +28,13 @@ def check_searcher(name: str) -> None:
 __all__ = [
     "SEARCHERS",
     "AdaptationSteps",
+    "DartsSearcher",
+    "GdasSearcher",
     "GeneticSearcher",
+    "NaspSearcher",
     "NatSearcher",
     "RandomSearcher",
     "Searcher",
+    "TrainedSearcher",
     "check_searcher",
 ]

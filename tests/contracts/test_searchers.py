@@ -36,6 +36,7 @@ class Asked:
     def __init__(self, searcher: Searcher) -> None:
         self.searcher = searcher
         self.name, self.title, self.adapt = searcher.name, searcher.title, searcher.adapt
+        self.passes = searcher.passes
 
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
@@ -93,6 +94,7 @@ def test_is_a_searcher(name: str) -> None:
     searcher = make(name)
     assert searcher.name == name
     assert searcher.title
+    assert isinstance(searcher.passes, int) and searcher.passes >= 1
     check_searcher(name)
 
 
@@ -250,6 +252,7 @@ class Granted:
         self.first, self.last = first, last
         self.taken: list[int] = []
         self.batches: list[tuple[int, int]] = []
+        self.held: list[tuple[int, int]] = []
 
     def steps(self) -> Iterator[int]:
         for step in range(self.first, self.last):
@@ -261,7 +264,14 @@ class Granted:
 
     def batch(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
         self.batches.append((step, resolution))
-        generator = torch.Generator().manual_seed(step)
+        return self.images(step, resolution)
+
+    def held_out(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
+        self.held.append((step, resolution))
+        return self.images(1000 + step, resolution)
+
+    def images(self, seed: int, resolution: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
         images = torch.randn(4, 3, resolution, resolution, generator=generator)
         return images, torch.randint(10, (4,), generator=generator)
 
