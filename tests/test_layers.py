@@ -45,7 +45,7 @@ ROWS = [
         "nat.teacher",
         "nat.warm_start",
     },
-    {"nat.searchers"},
+    {"nat.oneshot", "nat.searchers"},
     {"nat.forecast", "nat.preparation", "nat.pretraining", "nat.reports", "nat.search"},
     {"nat.training_run"},
     {"nat.pipeline"},
