@@ -102,8 +102,9 @@ class DifferentiableSearcher(ABC):
         """Probabilities of the path on which weights are trained."""
         return self.shares(parameters)
 
-    def settle(self, parameters: Parameters) -> None:
-        """Brings parameters back to where they may be, after a step."""
+    def settled(self, parameters: Parameters) -> Parameters:
+        """Parameters brought back to where they may be, after a step."""
+        return parameters
 
     # --- the two moments -------------------------------------------------------------------------------------------
 
@@ -168,7 +169,9 @@ class DifferentiableSearcher(ABC):
         assert self._optimizer is not None
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        self.settle(parameters)
+        with torch.no_grad():
+            for name, vector in self.settled(parameters).items():
+                parameters[name].copy_(vector)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -183,14 +186,14 @@ class DifferentiableSearcher(ABC):
         """Goes on where `state_dict` was taken."""
         self.sets, self._optimizer = [], None
         if state:
-            self._begin([{name: vector.cpu().clone() for name, vector in each.items()} for each in state["sets"]])
-            assert self._optimizer is not None
-            self._optimizer.load_state_dict(state["optimizer"])
+            sets = [{name: vector.cpu().clone() for name, vector in each.items()} for each in state["sets"]]
+            self._begin(sets).load_state_dict(state["optimizer"])
 
-    def _begin(self, sets: list[dict[str, Tensor]]) -> None:
+    def _begin(self, sets: list[dict[str, Tensor]]) -> torch.optim.Adam:
         self.sets = sets
         vectors = [vector.requires_grad_() for parameters in sets for vector in parameters.values()]
         self._optimizer = torch.optim.Adam(vectors, lr=self.rate, betas=BETAS)
+        return self._optimizer
 
     def _choices(self, problem: SearchProblem) -> Categories:
         if not isinstance(problem.costs, CostTable):

@@ -3,7 +3,7 @@
 Efficient Neural Architecture Search via Proximal Iterations, Yao, Xu, Tu and Zhu, AAAI 2020. Parameters A in [0, 1] are
 projected to one option a choice; gradients are taken there, of all options, and applied to A, which is clipped: no
 option that is not chosen ever costs more than a look. The paper's regulariser of complexity is the price of
-multiply-adds, whose expectation at one option each is that subnet's cost, with the costs of its neighbours as gradients.
+multiply-adds, whose expectation at one option each is that subnet's cost, with those of its neighbours as gradients.
 
 Options that are not chosen run without autograd at weight zero, which gives the same gradients (a test says so). Since
 options overlap, those of all layers do so in one pass, where a network of separate options would have to take turns.
@@ -43,12 +43,9 @@ class NaspSearcher(DifferentiableSearcher):
         projected = prox_c1(parameters, winners)
         return Relaxed(projected, discrete_mixtures(projected, winners, probe=True), projected)
 
-    def settle(self, parameters: Parameters) -> None:
-        """Clips to [0, 1]."""
-        clipped = prox_c2(parameters)
-        with torch.no_grad():
-            for name, values in parameters.items():
-                values.copy_(clipped[name])
+    def settled(self, parameters: Parameters) -> Parameters:
+        """Clipped to [0, 1]."""
+        return prox_c2(parameters)
 
     def shares(self, parameters: Parameters) -> dict[str, Tensor]:
         """Entries in proportion."""

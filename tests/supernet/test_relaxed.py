@@ -67,7 +67,7 @@ def test_what_is_probed_has_the_gradients_of_what_runs(any_space: MobileNetSpace
 
 
 def test_gradients_are_those_of_differences(any_space: MobileNetSpace, make_supernet: MakeSupernet) -> None:
-    """Of a softmax mixture and of a discrete one: changing one weight changes the loss as its gradient says (kinks apart)."""
+    """Of a softmax mixture and of a discrete one: changing one weight changes the loss as its gradient says."""
     supernet, generator = make_supernet(any_space).double(), torch.Generator().manual_seed(1)
     names = Categories(any_space).options
     soft = {
