@@ -38,10 +38,14 @@ class Searcher(Protocol):
     Attributes:
         name: what commands call it.
         title: what it is, in a line.
+        passes: what one of its training steps costs, in forward and backward passes of one subnet over one batch;
+            steps of architecture parameters are among them (`nat.meter`). A strategy whose steps have those may say how
+            many they are: `architecture_passes`.
     """
 
     name: str
     title: str
+    passes: float
 
     @property
     def seconds(self) -> Mapping[str, float]:

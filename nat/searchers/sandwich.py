@@ -15,6 +15,7 @@ from nat.supernet.training import sandwich_step
 
 LABEL_SMOOTHING = 0.1
 DRAWN = 2
+PASSES = 2.0 + DRAWN  # of a step: the anchors and what is drawn
 
 
 def anchors(problem: SearchProblem, pool: Encodings) -> list[Architecture]:
