@@ -43,7 +43,7 @@ class Trial:
     stream: TrainStream
     evaluator: SubnetEvaluator
     images: int
-    passes: int = PASSES
+    passes: float = PASSES
 
     def speeds(self) -> Speeds:
         """Seconds of each part."""

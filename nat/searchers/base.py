@@ -46,12 +46,14 @@ class Searcher(Protocol):
     Attributes:
         name: what commands call it.
         title: what it is, in a line.
-        passes: how many networks run forward and backward, each on a batch, in one training step: what a step costs.
+        passes: what one of its training steps costs, in forward and backward passes of one subnet over one batch;
+            steps of architecture parameters are among them (`nat.meter`). A strategy whose steps have those may say how
+            many they are: `architecture_passes`.
     """
 
     name: str
     title: str
-    passes: int
+    passes: float
 
     @property
     def seconds(self) -> Mapping[str, float]:

@@ -74,6 +74,7 @@ class DifferentiableSearcher(ABC):
     title: str
     rate: float  # of Adam. DARTS's 3e-4 is for tens of thousands of steps; here a set has tens to hundreds
     passes = PASSES + UPDATES
+    architecture_passes = float(UPDATES)
     share = HELD_OUT
     seconds: Mapping[str, float] = MappingProxyType({})
 

@@ -15,7 +15,7 @@ from nat.supernet.training import sandwich_step
 
 LABEL_SMOOTHING = 0.1
 DRAWN = 2
-PASSES = 2 + DRAWN  # of subnets, forward and backward, in a step
+PASSES = 2.0 + DRAWN  # of a step: the anchors and what is drawn
 
 
 def no_more(step: int, resolution: int) -> None:
