@@ -118,7 +118,7 @@ def test_what_is_refused(make: Make, problem: SearchProblem) -> None:
 
 
 def test_second_order_is_refused_with_the_reason() -> None:
-    with pytest.raises(InputError, match="order 1, got 2.*not trained with mixed options"):
+    with pytest.raises(InputError, match=r"order 1, got 2.*not trained with mixed options"):
         DartsSearcher(order=2)
 
 

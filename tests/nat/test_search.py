@@ -21,7 +21,7 @@ from nat.objectives import ERROR, Measured
 from nat.plan import Pace, Plan, Speeds
 from nat.problem import SearchProblem
 from nat.search import Log, Search
-from nat.searchers import SEARCHERS, NatSearcher, Searcher, TrainedSearcher
+from nat.searchers import SEARCHERS, NatSearcher, RandomSearcher, Searcher, TrainedSearcher
 from nat.supernet.architecture import Architecture
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer
