@@ -272,7 +272,7 @@ class Transfer:
         start(
             self.supernet,
             self.card,
-            self.splits.train,
+            self.shared,
             evaluator,
             self.options.seed,
             self.progress,
