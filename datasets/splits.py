@@ -14,7 +14,7 @@ from nat.datasets.cards import DatasetCard
 from nat.datasets.images import ImageSet
 from nat.errors import InputError
 
-_TEST, _VAL = 2, 3  # second word of the seeds: 0 and 1 are the training stream's
+_TEST, _VAL, _HELD = 2, 3, 4  # second word of the seeds: 0 and 1 are the training stream's
 
 Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -136,6 +136,21 @@ def draw_missing(source: Source, *, seed: int, val_fraction: float, test_fractio
         fraction = min(val_fraction, max_val / len(train))
         train, val = _draw(train, fraction, np.random.default_rng([seed, _VAL]))
     return Splits(train, val, test, source.classes, source.card, source.fingerprint, source.skipped, source.ignored)
+
+
+def hold_out(splits: Splits, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
+    """The training images in two parts: to train weights on, and held out for what is trained beside them.
+
+    Args:
+        splits: whose training images these are.
+        share: of each class's images to hold out, in (0, 1); at least one each.
+        seed: decides which.
+
+    Raises:
+        InputError: a class has one image only.
+    """
+    check_counts(splits.train.labels.tolist(), splits.classes, drawn=1)
+    return _draw(splits.train, share, np.random.default_rng([seed, _HELD]))
 
 
 def check_counts(labels: Sequence[int], classes: Sequence[str], *, drawn: int) -> None:

@@ -16,6 +16,7 @@ from nat.files import read_json, write_json
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.plan import Plan, Speeds, TimedPlan, within_time
 from nat.problem import SearchProblem
+from nat.searchers.sandwich import PASSES
 from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import sample_stratified
 from nat.supernet.supernet import Supernet
@@ -34,6 +35,7 @@ class Trial:
         stream: training batches.
         evaluator: measures architectures.
         images: validation and test images that a fine-tuned subnet is measured on.
+        passes: networks that run in a training step of the strategy; the sandwich's are timed.
     """
 
     problem: SearchProblem
@@ -41,6 +43,7 @@ class Trial:
     stream: TrainStream
     evaluator: SubnetEvaluator
     images: int
+    passes: float = PASSES
 
     def speeds(self) -> Speeds:
         """Seconds of each part."""
@@ -72,7 +75,7 @@ class Trial:
             sandwich_step(trainer, images, labels.to(device), nets)
 
         step(space.resolutions[0])
-        return float(np.mean([_seconds(partial(step, size)) for size in space.resolutions]))
+        return self.passes / PASSES * float(np.mean([_seconds(partial(step, size)) for size in space.resolutions]))
 
     def _tuning_step(self, net: Architecture) -> float:
         """One step of fine-tuning a subnet."""

@@ -15,7 +15,9 @@ from nat.archive import Archive, Evaluation, Proposal
 from nat.bundle import Bundle, answers, load_bundle, metrics_of, save_bundle
 from nat.datasets.balance import evenness, loss_weights
 from nat.datasets.device_stream import training_stream
+from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
+from nat.datasets.splits import hold_out
 from nat.datasets.stream import Batching, TrainStream
 from nat.errors import BudgetError, RunError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
@@ -46,7 +48,7 @@ from nat.progress import Progress, Silence
 from nat.reports import write_report
 from nat.run_folder import RunFolder
 from nat.search import Search
-from nat.searchers import check_searcher
+from nat.searchers import TrainedSearcher, check_searcher
 from nat.starting import adapted_to, has_general_features, start
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
@@ -124,8 +126,15 @@ class Transfer:
         self.device = torch_device(options.device)
         supernet, self.card = load_supernet(options.supernet, seed=options.seed, model=options.model)
         self.amounts = options.amounts(general=has_general_features(self.card))
-        make_searcher(options.searcher, self.amounts, self._within_evaluations().rounds)  # a budget may be too small
+        rounds = self._within_evaluations().rounds  # a budget may be too small for a strategy
+        searcher = make_searcher(options.searcher, self.amounts, rounds)
+        self.passes = searcher.passes
         self.splits = read_splits(options, progress)
+        # images for the supernet's weights, and those that only the strategy's own parameters are trained on
+        self.shared: ImageSet = self.splits.train
+        self.held_out: ImageSet | None = None
+        if isinstance(searcher, TrainedSearcher):
+            self.shared, self.held_out = hold_out(self.splits, searcher.share, options.seed)
         self.space = space = transfer_space(self.card.space, options, self.splits)
         torch.set_num_threads(options.threads or suitable_threads(space))
         limits, classes = limits_of(options), self.splits.num_classes
@@ -199,7 +208,7 @@ class Transfer:
             make_searcher(self.options.searcher, self.amounts, plan.rounds),
             plan,
             WeightTrainer(self.supernet, self._schedule(plan), class_weights=self.class_weights),
-            stream,
+            self.stream(self.options.seed, self.shared),
             evaluator,
             archive,
             self.folder.training,
@@ -208,6 +217,7 @@ class Transfer:
             pace=pace,
             seeds=[] if archive.proposals(0) else self.seeds(plan.initial),
             limit=self.options.evaluation_limit,
+            held_out=None if self.held_out is None else self.stream(self.options.seed, self.held_out),
         )
         if fresh:
             search.save()
@@ -253,7 +263,7 @@ class Transfer:
         assert self.options.time is not None
         self.progress.say(f"keeping to {self.options.time:.0f} s")
         images = len(self.splits.val) + len(self.splits.test)
-        trial = Trial(self.problem, self.supernet, stream, evaluator, images)
+        trial = Trial(self.problem, self.supernet, stream, evaluator, images, self.passes)
         return TimeBudget(self.options.time, self.folder.elapsed, self.folder.plan, trial)
 
     def _tuning_steps(self, stream: TrainStream) -> int:
@@ -269,7 +279,7 @@ class Transfer:
         start(
             self.supernet,
             self.card,
-            self.splits.train,
+            self.shared,
             evaluator,
             self.options.seed,
             self.progress,
@@ -297,13 +307,13 @@ class Transfer:
         """What images go through for an input size."""
         return preprocessing_of(self.splits.card.crop_fraction, self.card)(resolution)
 
-    def stream(self, seed: int) -> TrainStream:
-        """Training batches of this job's images."""
+    def stream(self, seed: int, images: ImageSet | None = None) -> TrainStream:
+        """Training batches of this job's images, or of some of them."""
         batching = Batching.suited(self.splits.card, self.amounts.batch, seed, self.card.mean, self.card.std)
         even = evenness(self.options.balance, self.splits.train.labels)
         crop_area = max(batching.min_crop_area, self.amounts.min_crop_area)
         batching = replace(batching, min_crop_area=crop_area, evenness=even)
-        return training_stream(self.splits.train, batching, device=self.device)
+        return training_stream(self.splits.train if images is None else images, batching, device=self.device)
 
     def _tuned(self, architecture: Architecture, where: Path) -> Bundle:
         """The fine-tuned bundle of an architecture, from the run's folders if it is there."""

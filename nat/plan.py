@@ -21,6 +21,7 @@ class Plan:
         round_steps: training steps of each later round.
         seed: of everything random.
         frozen: the weights stay as round 0 leaves them, and nothing is evaluated twice (MSuNAS, Lu et al., ECCV 2020).
+        extra_steps: further training steps of the last round.
     """
 
     initial: int
@@ -31,6 +32,7 @@ class Plan:
     round_steps: int
     seed: int
     frozen: bool = False
+    extra_steps: int = 0
 
     @property
     def total_steps(self) -> int:
@@ -39,7 +41,8 @@ class Plan:
 
     def last_step(self, round: int) -> int:
         """Number of training steps at the end of a round."""
-        return self.first_steps + (0 if self.frozen else round * self.round_steps)
+        extra = self.extra_steps if round == self.rounds else 0
+        return self.first_steps + (0 if self.frozen else round * self.round_steps) + extra
 
     def version(self, round: int) -> int:
         """Version of the weights that a round evaluates with."""

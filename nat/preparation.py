@@ -22,16 +22,7 @@ from nat.pretrained.catalogue import list_checkpoints
 from nat.problem import SearchProblem
 from nat.progress import Progress, Task
 from nat.run_folder import RunFolder
-from nat.searchers import (
-    GeneticSearcher,
-    NatSearcher,
-    ProgressiveSearcher,
-    RandomSearcher,
-    RegularisedEvolution,
-    ReinforceSearcher,
-    Searcher,
-    check_searcher,
-)
+from nat.searchers import SEARCHERS, GeneticSearcher, NatSearcher, ProgressiveSearcher, Searcher, check_searcher
 from nat.supernet.costs import CostTable
 from nat.supernet.latency import LatencyTable
 from nat.supernet.sampling import Limits
@@ -205,15 +196,11 @@ def make_searcher(name: str, amounts: Effort, rounds: int | None = None) -> Sear
                 "round, got 0. Give more --evaluations or --time, a greater --effort, or --set rounds=4."
             )
         return ProgressiveSearcher(levels=rounds + 1)
-    if name == "regevo":
-        return RegularisedEvolution()
-    if name == "reinforce":
-        return ReinforceSearcher()
-    if name == "random":
-        return RandomSearcher()
     if name == "nsga2":
         return GeneticSearcher(population=amounts.population)
-    return NatSearcher(population=amounts.population, generations=amounts.generations, algorithm=amounts.algorithm)
+    if name == "nat":
+        return NatSearcher(population=amounts.population, generations=amounts.generations, algorithm=amounts.algorithm)
+    return SEARCHERS[name]()
 
 
 def latency_table(

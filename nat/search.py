@@ -29,7 +29,7 @@ from nat.pretrained.store import write_state
 from nat.problem import SearchProblem
 from nat.progress import Progress, Silence
 from nat.rounds import round_record
-from nat.searchers.base import Searcher
+from nat.searchers.base import Searcher, TrainedSearcher
 from nat.supernet.architecture import Architecture
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import WeightTrainer
@@ -55,6 +55,7 @@ class Search:
         pace: keeps it within its time; None for any time.
         seeds: proposed for round 0, before what the strategy proposes.
         limit: seconds that an evaluation may take, as `seconds_allowed` reads it.
+        held_out: batches of training images that `stream` does not have, for a `TrainedSearcher`.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Search:
         pace: Pace | None = None,
         seeds: Sequence[Proposal] = (),
         limit: float | str = "auto",
+        held_out: TrainStream | None = None,
     ) -> None:
         self.problem, self.searcher, self.plan = problem, searcher, plan
         self.trainer, self.stream, self.evaluator = trainer, stream, evaluator
         self.archive, self.checkpoint, self.log = archive, checkpoint, log
         self.progress = progress or Silence()
         self.pace, self.seeds, self.limit = pace or Pace(), seeds, limit
+        self.held_out = held_out
         assert isinstance(trainer.network, Supernet)
         self.supernet = trainer.network
 
@@ -216,17 +219,21 @@ class Search:
     # --- files -----------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Writes weights and optimiser."""
+        """Writes weights, optimiser, and what the strategy trains, if anything."""
         state = {"supernet": self.supernet.state_dict(), "trainer": self.trainer.state_dict()}
+        if isinstance(self.searcher, TrainedSearcher):
+            state["searcher"] = self.searcher.state_dict()
         write_state(self.checkpoint, state)
 
     def restore(self) -> bool:
-        """Takes up weights and optimiser where they were saved last, if they were."""
+        """Takes up weights, optimiser and the strategy's state where they were saved last, if they were."""
         if not self.checkpoint.exists():
             return False
         state = torch.load(self.checkpoint, map_location=self.evaluator.device, weights_only=True)
         self.supernet.load_state_dict(state["supernet"])
         self.trainer.load_state_dict(state["trainer"])
+        if isinstance(self.searcher, TrainedSearcher):
+            self.searcher.load_state_dict(state["searcher"])
         return True
 
 
@@ -251,7 +258,16 @@ class _Steps:
         return np.random.default_rng([self._search.plan.seed, 2, step])
 
     def batch(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
-        images, labels = self._search.stream.batch(step, resolution)
+        return self._batch(self._search.stream, step, resolution)
+
+    def held_out(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
+        if self._search.held_out is None:
+            name = self._search.searcher.name
+            raise TransferError(f"expected training images held out for '{name}', got none: give Search held_out=.")
+        return self._batch(self._search.held_out, step, resolution)
+
+    def _batch(self, stream: TrainStream, step: int, resolution: int) -> tuple[Tensor, Tensor]:
+        images, labels = stream.batch(step, resolution)
         device = self._search.evaluator.device
         return images.to(device).contiguous(memory_format=torch.channels_last), labels.to(device)
 

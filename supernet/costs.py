@@ -69,6 +69,16 @@ class CostTable:
         macs: Counts = self._fixed_macs[encodings[:, 0]] + self._slot_macs[rows, slots, encodings[:, 1:]].sum(axis=1)
         return macs
 
+    def macs_of_parts(self, resolution: int) -> tuple[int, list[Counts]]:
+        """Multiply-adds at the input size of an index: of all that is not searched, and of each slot's layer.
+
+        The latter by expand ratio and kernel size, shape (expands, kernels) each.
+        """
+        shapes = [(len(slot.expands), len(slot.kernels)) for slot in self.space.slots]
+        rows = zip(self._slot_macs[resolution], shapes, strict=True)
+        layers = [row[1 : 1 + expands * kernels].reshape(expands, kernels) for row, (expands, kernels) in rows]
+        return int(self._fixed_macs[resolution]), layers
+
     def params(self, encodings: Encodings) -> Counts:
         """Parameters of canonical encodings (n, 1 + slots), shape (n,)."""
         slots = np.arange(len(self.space.slots))

@@ -20,6 +20,7 @@ ROWS = [
         "nat.acquisition",
         "nat.archive",
         "nat.objectives",
+        "nat.meter",
         "nat.bootstrap",
         "nat.database",
         "nat.options",

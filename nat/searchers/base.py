@@ -1,12 +1,13 @@
 """What a search strategy is: two moments, called by the one loop in `nat.search`.
 
 A round of the loop asks `propose` for architectures, joins them with the best so far to a pool, gives the shared
-weights some steps through `adapt`, and evaluates the pool with them. The archive is the only memory: a strategy keeps
-nothing between calls, so that a search that was interrupted goes on from the archive and the checkpoint.
+weights some steps through `adapt`, and evaluates the pool with them. The archive is the memory: a strategy keeps
+nothing between calls, so that a search that was interrupted goes on from the archive and the checkpoint. One that
+trains parameters of its own beside the weights is a `TrainedSearcher`, whose state is part of the checkpoint.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.random import Generator
 from torch import Tensor
@@ -31,6 +32,13 @@ class AdaptationSteps(Protocol):
     def batch(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
         """Normalised images (n, 3, resolution, resolution) and labels (n,) of a step."""
 
+    def held_out(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
+        """The same of training images that `batch` never gives, for `TrainedSearcher`s; not of the validation split.
+
+        Raises:
+            TransferError: none are held out.
+        """
+
 
 class Searcher(Protocol):
     """A search strategy. Any object with these members will do.
@@ -38,10 +46,14 @@ class Searcher(Protocol):
     Attributes:
         name: what commands call it.
         title: what it is, in a line.
+        passes: what one of its training steps costs, in forward and backward passes of one subnet over one batch;
+            steps of architecture parameters are among them (`nat.meter`). A strategy whose steps have those may say how
+            many they are: `architecture_passes`.
     """
 
     name: str
     title: str
+    passes: float
 
     @property
     def seconds(self) -> Mapping[str, float]:
@@ -70,3 +82,20 @@ class Searcher(Protocol):
             problem: space, objectives, limits.
             pool: encodings (n, genes) of the architectures that are evaluated next.
         """
+
+
+@runtime_checkable
+class TrainedSearcher(Searcher, Protocol):
+    """A strategy that trains parameters of its own in `adapt`; `propose` reads them and changes nothing.
+
+    Attributes:
+        share: of the training images of each class, in (0, 1), that are held out for these parameters.
+    """
+
+    share: float
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values with which `load_state_dict` goes on exactly."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken."""

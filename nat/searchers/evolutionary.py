@@ -20,7 +20,7 @@ from nat.pareto import Floats, non_dominated
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.candidates import evolved, promising, variations
-from nat.searchers.sandwich import train_sandwich
+from nat.searchers.sandwich import PASSES, train_sandwich
 from nat.selection import SELECTIONS, Candidates, by_directions, by_improvement, by_spread, predicted
 from nat.supernet.sampling import sample_like, sample_stratified
 from nat.supernet.searchable import Encodings
@@ -45,6 +45,7 @@ class NatSearcher:
 
     name = "nat"
     title = "evolution guided by surrogates and expected improvement; the supernet adapts to the archive"
+    passes = PASSES
 
     def __init__(
         self,

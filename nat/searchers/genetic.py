@@ -10,7 +10,7 @@ from nat.evolution import offspring
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.random import unseen
-from nat.searchers.sandwich import DRAWN, train_sandwich
+from nat.searchers.sandwich import DRAWN, PASSES, train_sandwich
 from nat.supernet.sampling import sample_like, sample_stratified
 from nat.supernet.searchable import Encodings
 
@@ -24,6 +24,7 @@ class GeneticSearcher:
 
     name = "nsga2"
     title = "NSGA-II without a surrogate; a control"
+    passes = PASSES
     seconds: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, *, population: int = 40) -> None:

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from nat.archive import Evaluation, Proposal
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
-from nat.searchers.sandwich import DRAWN, train_sandwich
+from nat.searchers.sandwich import DRAWN, PASSES, train_sandwich
 from nat.supernet.sampling import sample_stratified, sample_uniform
 from nat.supernet.searchable import Encodings
 
@@ -19,6 +19,7 @@ class RandomSearcher:
 
     name = "random"
     title = "random search, stratified by multiply-adds; the control"
+    passes = PASSES
     seconds: Mapping[str, float] = MappingProxyType({})
 
     def propose(

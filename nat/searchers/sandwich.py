@@ -15,6 +15,11 @@ from nat.supernet.training import sandwich_step
 
 LABEL_SMOOTHING = 0.1
 DRAWN = 2
+PASSES = 2.0 + DRAWN  # of a step: the anchors and what is drawn
+
+
+def no_more(step: int, resolution: int) -> None:
+    """What most strategies do after a step of the weights."""
 
 
 def anchors(problem: SearchProblem, pool: Encodings) -> list[Architecture]:
@@ -25,7 +30,11 @@ def anchors(problem: SearchProblem, pool: Encodings) -> list[Architecture]:
 
 
 def train_sandwich(
-    adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings, draw: Callable[[Generator], Encodings]
+    adaptation: AdaptationSteps,
+    problem: SearchProblem,
+    pool: Encodings,
+    draw: Callable[[Generator], Encodings],
+    then: Callable[[int, int], None] = no_more,
 ) -> None:
     """Takes all steps granted, each with the anchors of the pool and drawn architectures, all at one drawn resolution.
 
@@ -39,13 +48,16 @@ def train_sandwich(
         problem: space and costs.
         pool: encodings whose extremes are the anchors, shape (n, genes).
         draw: gives some encodings, shape (k, genes).
+        then: called after each step with its number and its resolution.
     """
     ends = anchors(problem, pool)
     resolutions = sorted({architecture.resolution for architecture in problem.space.decode(pool)})
     for step in adaptation.steps():
         rng = adaptation.rng(step)
         drawn = problem.space.decode(draw(rng))
-        images, labels = adaptation.batch(step, int(rng.choice(resolutions)))
+        resolution = int(rng.choice(resolutions))
+        images, labels = adaptation.batch(step, resolution)
         loss = sandwich_step(adaptation.trainer, images, labels, [*ends, *drawn], label_smoothing=LABEL_SMOOTHING)
         if not math.isfinite(loss):
             raise TransferError(f"the supernet's training diverged at step {step}: lower learning_rate.")
+        then(step, resolution)

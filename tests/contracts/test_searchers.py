@@ -37,6 +37,7 @@ class Asked:
     def __init__(self, searcher: Searcher) -> None:
         self.searcher = searcher
         self.name, self.title, self.adapt = searcher.name, searcher.title, searcher.adapt
+        self.passes = searcher.passes
 
     def propose(
         self, problem: SearchProblem, evaluations: Sequence[Evaluation], count: int, rng: Generator
@@ -96,6 +97,7 @@ def test_is_a_searcher(name: str) -> None:
     searcher = make(name)
     assert searcher.name == name
     assert searcher.title
+    assert searcher.passes >= 1
     check_searcher(name)
 
 
@@ -253,6 +255,7 @@ class Granted:
         self.first, self.last = first, last
         self.taken: list[int] = []
         self.batches: list[tuple[int, int]] = []
+        self.held: list[tuple[int, int]] = []
 
     def steps(self) -> Iterator[int]:
         for step in range(self.first, self.last):
@@ -264,7 +267,14 @@ class Granted:
 
     def batch(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
         self.batches.append((step, resolution))
-        generator = torch.Generator().manual_seed(step)
+        return self.images(step, resolution)
+
+    def held_out(self, step: int, resolution: int) -> tuple[Tensor, Tensor]:
+        self.held.append((step, resolution))
+        return self.images(1000 + step, resolution)
+
+    def images(self, seed: int, resolution: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
         images = torch.randn(4, 3, resolution, resolution, generator=generator)
         return images, torch.randint(10, (4,), generator=generator)
 

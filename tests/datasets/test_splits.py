@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nat.datasets import stratified_split
-from nat.datasets.splits import fingerprint
+from nat.datasets.cards import DatasetCard
+from nat.datasets.images import ImageSet
+from nat.datasets.splits import Splits, fingerprint, hold_out
 from nat.errors import InputError
 
 
@@ -54,3 +59,18 @@ def test_fingerprint_sees_names_labels_splits_and_images() -> None:
         fingerprint(["a", "b"], {"train": ([0, 1], [b"x", b"z"])}),
     ]
     assert len({base, *others}) == 5 and len(base) == 64
+
+
+def test_training_images_are_held_out_class_by_class_and_the_same_again() -> None:
+    images = ImageSet(torch.zeros(20, 3, 4, 4, dtype=torch.uint8), torch.arange(20) % 2)
+    images.images[:] = torch.arange(20, dtype=torch.uint8)[:, None, None, None]
+    card = DatasetCard("numbers", "", 2, 4, 20, 1, "", "", "", False, 1.0, 0.5)
+    splits = Splits(images, images, images, ("even", "odd"), card, "f")
+    shared, held = hold_out(splits, 0.2, seed=3)
+    numbers = [[int(image[0, 0, 0]) for image in part.images] for part in (shared, held)]
+    assert sorted(numbers[0] + numbers[1]) == list(range(20))
+    assert held.labels.bincount().tolist() == [2, 2]
+    assert [int(image[0, 0, 0]) for image in hold_out(splits, 0.2, seed=3)[1].images] == numbers[1]
+    alone = replace(splits, train=images.subset([0, 1, 3]))
+    with pytest.raises(InputError, match=r"too few in 'even' \(1\)"):
+        hold_out(alone, 0.2, seed=0)

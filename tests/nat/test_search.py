@@ -21,7 +21,7 @@ from nat.objectives import ERROR, Measured
 from nat.plan import Pace, Plan, Speeds
 from nat.problem import SearchProblem
 from nat.search import Log, Search
-from nat.searchers import NatSearcher, RandomSearcher, Searcher
+from nat.searchers import SEARCHERS, NatSearcher, RandomSearcher, Searcher, TrainedSearcher
 from nat.supernet.architecture import Architecture
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer
@@ -84,17 +84,18 @@ def make_search(problem: SearchProblem, make_splits: Callable[[int], Splits], tm
         supernet = Supernet(problem.space, 3, generator=torch.Generator().manual_seed(0))
         trainer = WeightTrainer(supernet, Schedule(1e-3, max(1, plan.total_steps)))
         half = (0.5, 0.5, 0.5)
-        stream = TrainStream(splits.train, Batching(8, plan.seed, flip=False, min_crop_area=0.5, mean=half, std=half))
+        batching = Batching(8, plan.seed, flip=False, min_crop_area=0.5, mean=half, std=half)
         search = Search(
             problem,
             searcher or NatSearcher(population=8, generations=2),
             plan,
             trainer,
-            stream,
+            TrainStream(splits.train.subset(range(32)), batching),
             evaluator,  # type: ignore[arg-type]
             Archive(tmp_path / f"{name}.sqlite"),
             tmp_path / f"{name}.pt",
             log,
+            held_out=TrainStream(splits.train.subset(range(32, 48)), batching),
             **more,
         )
         search.restore()
@@ -193,15 +194,24 @@ def real_evaluator(splits: Splits) -> SubnetEvaluator:
     return SubnetEvaluator(splits.train, splits.val, preprocessing, calibration_images=16)
 
 
-@pytest.mark.parametrize(
-    "searcher", [NatSearcher(population=8, generations=2), RandomSearcher()], ids=["nat", "random"]
-)
+def make_searcher(name: str) -> Searcher:
+    return NatSearcher(population=8, generations=2) if name == "nat" else SEARCHERS[name]()
+
+
+def check_same_state(ours: Searcher, theirs: Searcher) -> None:
+    """What strategies train is equal to the last digit."""
+    if isinstance(ours, TrainedSearcher) and isinstance(theirs, TrainedSearcher):
+        assert ours.state_dict(), "it was trained"
+        torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["nat", "random", "darts", "nasp", "gdas"])
 def test_stopped_after_every_event_it_ends_the_same(
-    make_search: MakeSearch, make_splits: Callable[[int], Splits], searcher: Searcher
+    make_search: MakeSearch, make_splits: Callable[[int], Splits], name: str
 ) -> None:
     """The loop is left at its first event, at the second of what is then left, then always at the third."""
     evaluator = real_evaluator(make_splits(3))
-    whole = make_search(TRAINED, evaluator, searcher, name="whole")
+    whole = make_search(TRAINED, evaluator, make_searcher(name), name="whole")
     whole.run()
     stops = 0
     for limit in range(1, 40):
@@ -213,7 +223,7 @@ def test_stopped_after_every_event_it_ends_the_same(
             if count == limit:
                 raise Stop
 
-        search = make_search(TRAINED, evaluator, searcher, log, name="stopped")
+        search = make_search(TRAINED, evaluator, make_searcher(name), log, name="stopped")
         try:
             search.run()
             break
@@ -224,20 +234,22 @@ def test_stopped_after_every_event_it_ends_the_same(
     assert rows(search) == rows(whole)
     ours, theirs = search.supernet.state_dict(), whole.supernet.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    check_same_state(search.searcher, whole.searcher)
 
 
+@pytest.mark.parametrize("kind", ["nat", "nasp"])
 def test_stopped_in_the_middle_of_an_adaptation_it_ends_the_same(
-    make_search: MakeSearch, make_splits: Callable[[int], Splits], monkeypatch: pytest.MonkeyPatch
+    make_search: MakeSearch, make_splits: Callable[[int], Splits], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """With a checkpoint after each step, it goes on from there; without, from the round's start."""
     evaluator = real_evaluator(make_splits(3))
     plan = Plan(initial=2, rounds=0, per_round=1, archive=2, first_steps=4, round_steps=0, seed=3)
-    whole = make_search(plan, evaluator, name="whole")
+    whole = make_search(plan, evaluator, make_searcher(kind), name="whole")
     whole.run()
     for seconds in (0.0, 1e9):
         monkeypatch.setattr("nat.search.SAVE_SECONDS", seconds)
         name = f"stopped{seconds:.0f}"
-        search = make_search(plan, evaluator, name=name)
+        search = make_search(plan, evaluator, make_searcher(kind), name=name)
         batch, asked = search.stream.batch, list[int]()
 
         def stopping(step: int, resolution: int, batch=batch, asked=asked):  # type: ignore[no-untyped-def]
@@ -250,12 +262,13 @@ def test_stopped_in_the_middle_of_an_adaptation_it_ends_the_same(
         with pytest.raises(Stop):
             search.run()
         search.archive.close()
-        again = make_search(plan, evaluator, name=name)
+        again = make_search(plan, evaluator, make_searcher(kind), name=name)
         assert again.trainer.step_count == (2 if seconds == 0 else 0)
         again.run()
         assert rows(again) == rows(whole)
         ours, theirs = again.supernet.state_dict(), whole.supernet.state_dict()
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+        check_same_state(again.searcher, whole.searcher)
 
 
 def test_steps_that_a_strategy_leaves_are_passed_over(make_search: MakeSearch) -> None:
