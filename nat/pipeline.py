@@ -1,27 +1,32 @@
 """The whole job, resumable: from images and a supernet to fine-tuned, verified subnets in a run's folder."""
 
+import copy
 import json
 import platform
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nat.archive import Archive, Evaluation, Proposal
 from nat.bundle import Bundle, answers, load_bundle, metrics_of, save_bundle
 from nat.datasets.device_stream import training_stream
 from nat.datasets.preprocess import Preprocess
+from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
 from nat.errors import BudgetError, RunError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import write_json
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.forecast import TimeBudget, Trial
-from nat.fronts import pareto_set, thinned
+from nat.fronts import best_within, pareto_set, thinned
+from nat.meter import Prices, settled
 from nat.objectives import ERROR, read_objectives
 from nat.options import TransferOptions, steps_of
 from nat.plan import Pace, Plan, within_evaluations
@@ -44,8 +49,8 @@ from nat.progress import Progress, Silence
 from nat.reports import write_report
 from nat.run_folder import RunFolder
 from nat.search import Search
-from nat.searchers import check_searcher
-from nat.starting import adapted_to, has_general_features, start
+from nat.searchers import Searcher, check_searcher
+from nat.starting import MOST_IMAGES, adapted_to, has_general_features, start
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.subnet import Subnet
@@ -55,13 +60,29 @@ from nat.warm_start import seeds_of
 PACKAGES = ("neural-architecture-transfer", "torch", "torchvision", "timm", "pymoo", "numpy", "scikit-learn")
 
 
-def transfer(options: TransferOptions, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+@dataclass
+class Shared:
+    """What runs of one seed on the same data have in common, made by the first of them and taken up by the others.
+
+    Attributes:
+        splits: the images.
+        started: weights of the supernet before the first training step.
+    """
+
+    splits: Splits | None = None
+    started: dict[str, Tensor] | None = None
+
+
+def transfer(
+    options: TransferOptions, out: Path, progress: Progress | None = None, shared: Shared | None = None
+) -> dict[str, Any]:
     """Runs a transfer in a new folder.
 
     Args:
         options: what is asked.
         out: the run's folder, new or empty; it is made once everything has been checked.
         progress: shows how far it is.
+        shared: of runs that differ in their strategy alone.
 
     Returns:
         The content of front.json.
@@ -72,7 +93,7 @@ def transfer(options: TransferOptions, out: Path, progress: Progress | None = No
     """
     folder = RunFolder(out)
     folder.check_free()
-    job = Transfer(with_absolute_paths(options), folder, progress or Silence())
+    job = Transfer(with_absolute_paths(options), folder, progress or Silence(), shared)
     if options.warm_start is not None:
         job.seeds(job.amounts.initial)  # what cannot be used is said before anything is made
     with folder.locked():
@@ -80,7 +101,7 @@ def transfer(options: TransferOptions, out: Path, progress: Progress | None = No
         return job.run()
 
 
-def resume(out: Path, progress: Progress | None = None) -> dict[str, Any]:
+def resume(out: Path, progress: Progress | None = None, shared: Shared | None = None) -> dict[str, Any]:
     """Goes on with a run to the same result as if it had not been interrupted; a finished one returns at once.
 
     Raises:
@@ -93,17 +114,17 @@ def resume(out: Path, progress: Progress | None = None) -> dict[str, Any]:
     folder.read_options()  # before the lock, which makes a file
     with folder.locked():
         folder.sweep()
-        return reopened(folder, progress or Silence()).run()
+        return reopened(folder, progress or Silence(), shared).run()
 
 
-def reopened(folder: RunFolder, progress: Progress) -> "Transfer":
+def reopened(folder: RunFolder, progress: Progress, shared: Shared | None = None) -> "Transfer":
     """The job of an existing run, as it was asked.
 
     Raises:
         RunError: there is no run, or its data have changed, so that its splits would be others, or its supernet.
     """
     config = folder.read_config()
-    job = Transfer(folder.read_options(), folder, progress)
+    job = Transfer(folder.read_options(), folder, progress, shared)
     if job.splits.fingerprint != config["data"].get("fingerprint"):
         raise RunError(f"the images of '{job.options.data}' are not those that the run started with. Start a new run.")
     if json.loads(json.dumps(job.space.to_json())) != config["space"]:
@@ -114,15 +135,17 @@ def reopened(folder: RunFolder, progress: Progress) -> "Transfer":
 class Transfer:
     """One job, with everything it needs loaded and checked; makes no file before `run`."""
 
-    def __init__(self, options: TransferOptions, folder: RunFolder, progress: Progress) -> None:
-        self.options, self.folder, self.progress = options, folder, progress
+    def __init__(
+        self, options: TransferOptions, folder: RunFolder, progress: Progress, shared: Shared | None = None
+    ) -> None:
+        self.options, self.folder, self.progress, self.shared = options, folder, progress, shared or Shared()
         self.tuning_steps: int | None = None
         check_searcher(options.searcher)
         objectives = read_objectives(options.objectives)
         self.device = torch_device(options.device)
         supernet, self.card = load_supernet(options.supernet, seed=options.seed, model=options.model)
         self.amounts = options.amounts(general=has_general_features(self.card))
-        self.splits = read_splits(options, progress)
+        self.splits = self.shared.splits = self.shared.splits or read_splits(options, progress)
         if skipped := self.splits.skipped:
             progress.say(f"skipped {len(skipped)} corrupt images, such as {skipped[0]}")
         self.space = space = transfer_space(self.card.space, options, self.splits)
@@ -161,9 +184,8 @@ class Transfer:
             evaluations = self._search(archive)
         if not self.problem.keeping(evaluations):
             raise self._too_inaccurate(evaluations)
-        front = [e.architecture for e in thinned(pareto_set(self.problem, evaluations), self.amounts.front)]
-        space = self.problem.space
-        ends = {"largest subnet": space.largest(), "smallest subnet": space.smallest()}
+        front, space = self._reported(evaluations), self.problem.space
+        ends = {"largest subnet": space.largest(), "smallest subnet": space.smallest()} if self.amounts.controls else {}
         if self.options.time is not None:
             stream = self.stream(self.options.seed + 1)
             budget = self._time(stream, self.evaluator())
@@ -171,6 +193,15 @@ class Transfer:
         tuned = {architecture: self._tuned(architecture, self.folder.subnets) for architecture in front}
         controls = {name: self._tuned(architecture, self.folder.controls) for name, architecture in ends.items()}
         return write_report(self.folder, self.problem, self.options, evaluations, tuned, controls)
+
+    def _reported(self, evaluations: Sequence[Evaluation]) -> list[Architecture]:
+        """What is fine-tuned: a spread over the front, or the best net within each of the multiply-adds asked for."""
+        front = pareto_set(self.problem, evaluations)
+        if self.options.finetune_at is None:
+            return [e.architecture for e in thinned(front, self.amounts.front)]
+        macs, errors = ([e.objectives[name] for e in front] for name in ("macs", ERROR))
+        chosen = best_within(macs, errors, self.options.finetune_at)
+        return list(dict.fromkeys(front[i].architecture for i in chosen if i is not None))
 
     def _too_inaccurate(self, evaluations: Sequence[Evaluation]) -> BudgetError:
         found = sorted(1.0 - evaluation.objectives[ERROR] for evaluation in evaluations)
@@ -191,9 +222,11 @@ class Transfer:
         if fresh:
             self._start(evaluator)
         plan, pace = self._planned(stream, evaluator)
+        searcher = make_searcher(self.options.searcher, self.amounts)
+        prices, passes = self.prices(searcher, evaluator), self.options.passes
         search = Search(
             self.problem,
-            make_searcher(self.options.searcher, self.amounts),
+            searcher,
             plan,
             WeightTrainer(self.supernet, self._schedule(plan)),
             stream,
@@ -205,6 +238,7 @@ class Transfer:
             pace=pace,
             seeds=[] if archive.proposals(0) else self.seeds(plan.initial),
             limit=self.options.evaluation_limit,
+            settle=lambda plan, count: plan if passes is None else settled(plan, prices, passes, count),
         )
         if fresh:
             search.save()
@@ -212,8 +246,18 @@ class Transfer:
             search.restore()
         evaluations = search.run()
         save_supernet(self.supernet, self._adapted_card(), self.folder.supernet)
-        self.folder.log("searched", 0.0, {"version": evaluations[0].weights_version})
+        counts = Counter(evaluation.round for evaluation in archive.evaluations())
+        charges = prices.charges(search.plan, [counts[round] for round in range(max(counts) + 1)])
+        detail = {"version": evaluations[0].weights_version, "charges": [charge.to_json() for charge in charges]}
+        self.folder.log("searched", 0.0, detail)
         return evaluations
+
+    def prices(self, searcher: Searcher, evaluator: SubnetEvaluator) -> Prices:
+        """What a strategy's work on these images costs, in passes."""
+        images, calibration = len(self.splits.train), len(evaluator.calibration)
+        started = 0 if self.card.elastic else calibration
+        started += min(MOST_IMAGES, images) + calibration if self.amounts.fit_classifier else 0
+        return Prices.of(searcher, self.amounts.batch, calibration + len(evaluator.validation), started)
 
     def load_adapted(self) -> None:
         """Gives the supernet the weights that the search has left."""
@@ -233,15 +277,19 @@ class Transfer:
 
     def _planned(self, stream: TrainStream, evaluator: SubnetEvaluator) -> tuple[Plan, Pace]:
         """The amounts of the search within the budgets, and what keeps it within its time."""
-        a, frozen = self.amounts, self.options.adaptation == "frozen"
-        first, each = (steps_of(text, stream.steps_per_epoch) for text in (a.first_training, a.round_training))
-        plan = Plan(a.initial, a.rounds, a.per_round, a.archive, first, each, self.options.seed, frozen)
+        plan = self.plan(stream)
         if self.options.evaluations is not None:
             plan = within_evaluations(plan, self.options.evaluations)
         if self.options.time is None:
             return plan, Pace()
         timed = self._time(stream, evaluator).plan(plan, self._tuning_steps(stream), self.amounts.front + 2)
         return timed.plan, Pace(self.folder.elapsed, timed.until, timed.speeds)
+
+    def plan(self, stream: TrainStream) -> Plan:
+        """The amounts of the search, without budgets."""
+        a, frozen = self.amounts, self.options.adaptation == "frozen"
+        first, each = (steps_of(text, stream.steps_per_epoch) for text in (a.first_training, a.round_training))
+        return Plan(a.initial, a.rounds, a.per_round, a.archive, first, each, self.options.seed, frozen)
 
     def _time(self, stream: TrainStream, evaluator: SubnetEvaluator) -> TimeBudget:
         assert self.options.time is not None
@@ -260,15 +308,19 @@ class Transfer:
 
     def _start(self, evaluator: SubnetEvaluator) -> None:
         started = time.perf_counter()
-        start(
-            self.supernet,
-            self.card,
-            self.splits.train,
-            evaluator,
-            self.options.seed,
-            self.progress,
-            fit=self.amounts.fit_classifier,
-        )
+        if self.shared.started is not None:
+            self.supernet.load_state_dict(self.shared.started)
+        else:
+            start(
+                self.supernet,
+                self.card,
+                self.splits.train,
+                evaluator,
+                self.options.seed,
+                self.progress,
+                fit=self.amounts.fit_classifier,
+            )
+            self.shared.started = copy.deepcopy(self.supernet.state_dict())
         self.folder.log("start", time.perf_counter() - started)
 
     def evaluator(self) -> SubnetEvaluator:
