@@ -1,5 +1,6 @@
 """The picture of a comparison."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
     for strategy in sorted(report["strategies"], key=lambda strategy: strategy["name"] != "random"):
         place = names.index(strategy["name"]) if strategy["name"] in names else -1
         colour = COLOURS[place % len(COLOURS)] if place >= 0 else GREY
-        marker = MARKERS[place % len(MARKERS)] if place >= 0 else "."
+        marker = MARKERS[place % len(MARKERS)] if place >= 0 else "*"
         line = "-" if place >= 0 else "--"
         _draw_curve(left, strategy, colour, line, marker)
-        _draw_accuracies(right, strategy, _offset(place + 1, len(names) + 1), colour, marker)
+        _draw_accuracies(right, strategy, _offset(place + 1, len(names) + 1, report["macs"]), colour, marker)
     seeds = len(report["seeds"])
     band = "mean and standard deviation" if seeds > 1 else "one seed"
     left.set_xlabel("cost in passes, all training included")
@@ -42,7 +43,9 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
     right.set_xticks([], minor=True)
     right.set_xlabel("multiply-adds allowed (millions)")
     right.set_ylabel("test top-1 accuracy of retrained nets (%)")
-    right.set_title(f"result: {band}; dots are seeds" if seeds > 1 else f"result: {band}", loc="left", fontsize=10)
+    right.set_title(
+        f"result: {band}; short bars are seeds" if seeds > 1 else f"result: {band}", loc="left", fontsize=10
+    )
     for axes in (left, right):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
@@ -55,9 +58,10 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
         figure.savefig(draft, format="png")
 
 
-def _offset(place: int, count: int) -> float:
-    """A factor for multiply-adds, so that the strategies' points stand beside each other."""
-    return float(1.035 ** (place - (count - 1) / 2))
+def _offset(place: int, count: int, macs: Sequence[int]) -> float:
+    """A factor for multiply-adds, so that the points of strategies stand beside each other."""
+    gap = (macs[-1] / macs[0]) ** (1 / max(1, len(macs) - 1)) if len(macs) > 1 else 2.0
+    return float(gap ** (0.4 * (place - (count - 1) / 2) / count))
 
 
 def _draw_curve(axes: Axes, strategy: dict[str, Any], colour: str, line: str, marker: str) -> None:
@@ -72,10 +76,12 @@ def _draw_curve(axes: Axes, strategy: dict[str, Any], colour: str, line: str, ma
 
 
 def _draw_accuracies(axes: Axes, strategy: dict[str, Any], offset: float, colour: str, marker: str) -> None:
-    cells = [cell for cell in strategy["test_top1"] if cell["mean"] is not None]
-    for cell in cells:
-        place = cell["within"] * offset
-        dots = [100 * value for value in cell["values"].values()]
-        axes.scatter([place] * len(dots), dots, s=9, color=colour, alpha=0.45, lw=0)
+    for cell in strategy["test_top1"]:
+        if cell["mean"] is None:
+            continue
+        place, dots = cell["within"] * offset, [100 * value for value in cell["values"].values()]
         spread = 100 * cell["std"] if cell["std"] is not None else None
-        axes.errorbar(place, 100 * cell["mean"], yerr=spread, color=colour, marker=marker, ms=6, capsize=3, lw=1.5)
+        style = {"color": colour, "marker": marker, "ms": 6, "capsize": 3, "lw": 1.2}
+        axes.errorbar(place, 100 * cell["mean"], yerr=spread, **style)
+        if len(dots) > 1:
+            axes.scatter([place] * len(dots), dots, s=22, marker="_", color=colour, zorder=3)

@@ -147,9 +147,7 @@ def _run_at_once(folder: ComparisonFolder, comparison: Comparison, batches: Sequ
         while waiting or running:
             while waiting and len(running) < jobs:
                 batch = waiting.pop(0)
-                process: BaseProcess = context.Process(
-                    target=_work, args=(folder.path, comparison.to_json(), batch)
-                )
+                process: BaseProcess = context.Process(target=_work, args=(folder.path, comparison.to_json(), batch))
                 process.start()
                 running[process] = batch
             wait([process.sentinel for process in running])

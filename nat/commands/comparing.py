@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nat.commands.console import ConsoleProgress, millions, print_json, print_table
+from nat.commands.console import ConsoleProgress, print_json, print_table
 from nat.commands.runs import overrides_of
 from nat.errors import InputError
 from nat.options import DEFAULT_SUPERNET, TransferOptions, checked, read_amount
@@ -112,33 +112,35 @@ def compare(
 
 
 def _show(report: dict[str, Any], out: Path) -> None:
-    """What was spent and found by each strategy, and how it compares with random search."""
-    seeds = len(report["seeds"])
-    columns = [("strategy", "left"), ("runs", "right"), ("passes", "right"), ("seconds", "right")]
-    columns += [("hypervolume", "right")]
-    columns += [(f"test, ≤ {millions(budget)}", "right") for budget in report["macs"]]
-    rows = []
-    for strategy in report["strategies"]:
-        charge, seconds, failed = strategy["charge"], strategy["seconds"]["mean"], strategy["failed"]
-        rows.append(
-            (
-                strategy["name"],
-                f"{strategy['runs']}" + (f", {failed} failed" if failed else ""),
-                "" if charge is None else f"{charge['total']:,.0f}",
-                "" if seconds is None else f"{seconds:.0f}",
-                _with_spread(strategy["hypervolume"], 1, 4),
-                *(_with_spread(cell, 100, 2) for cell in strategy["test_top1"]),
-            )
-        )
+    """What each strategy spent and found, its retrained nets, and how it compares with random search."""
+    seeds, strategies = len(report["seeds"]), report["strategies"]
     what = f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
-    print_table(f"{report['dataset']}: {report['budget']:,.0f} passes each, {what}", columns, rows)
+    columns = ["runs", "training", "evaluated", "passes", "seconds", "hypervolume"]
+    title = f"{report['dataset']}: searches of {report['budget']:,.0f} passes, {what}"
+    _print(title, columns, [[s["name"], *_spent(s), _with_spread(s["hypervolume"], 1, 4)] for s in strategies])
+    columns = [f"≤ {macs / 1e6:.3g} M MACs" for macs in report["macs"]]
+    rows = [[s["name"], *(_with_spread(cell, 100, 2) for cell in s["test_top1"])] for s in strategies]
+    _print(f"test accuracy (%) of retrained nets, {what}", columns, rows)
     for line in report["verdict"]:
         print(line)
-    for run in report["runs"]:
-        if not run["finished"]:
-            print(f"go on with the same command; where {run['searcher']}-{run['seed']} failed: {out / 'runs'}")
-            break
+    if not report["finished"]:
+        print(f"the same command goes on; where runs failed: {out / 'runs' / '*.error.txt'}")
     print(f"picture: {out / 'compare.png'}   data: {out / 'compare.json'}   runs: {out / 'runs'}")
+
+
+def _print(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    print_table(title, [("strategy", "left"), *((column, "right") for column in columns)], rows)
+
+
+def _spent(strategy: dict[str, Any]) -> list[str]:
+    """Runs, passes of training and of evaluations, all passes, seconds."""
+    failed = f", {strategy['failed']} failed" if strategy["failed"] else ""
+    runs, charge = f"{strategy['runs']}{failed}", strategy["charge"]
+    if charge is None:
+        return [runs, "", "", "", ""]
+    training = charge["total"] - charge["evaluations"]
+    passes = [f"{value:,.0f}" for value in (training, charge["evaluations"], charge["total"])]
+    return [runs, *passes, f"{strategy['seconds']['mean']:.0f}"]
 
 
 def _with_spread(cell: dict[str, Any], scale: float, digits: int) -> str:
