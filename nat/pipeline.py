@@ -138,14 +138,14 @@ class Transfer:
     def __init__(
         self, options: TransferOptions, folder: RunFolder, progress: Progress, shared: Shared | None = None
     ) -> None:
-        self.options, self.folder, self.progress, self.shared = options, folder, progress, shared or Shared()
+        self.options, self.folder, self.progress, self.common = options, folder, progress, shared or Shared()
         self.tuning_steps: int | None = None
         check_searcher(options.searcher)
         objectives = read_objectives(options.objectives)
         self.device = torch_device(options.device)
         supernet, self.card = load_supernet(options.supernet, seed=options.seed, model=options.model)
         self.amounts = options.amounts(general=has_general_features(self.card))
-        self.splits = self.shared.splits = self.shared.splits or read_splits(options, progress)
+        self.splits = self.common.splits = self.common.splits or read_splits(options, progress)
         if skipped := self.splits.skipped:
             progress.say(f"skipped {len(skipped)} corrupt images, such as {skipped[0]}")
         self.space = space = transfer_space(self.card.space, options, self.splits)
@@ -223,7 +223,8 @@ class Transfer:
             self._start(evaluator)
         plan, pace = self._planned(stream, evaluator)
         searcher = make_searcher(self.options.searcher, self.amounts)
-        prices, passes = self.prices(searcher, evaluator), self.options.passes
+        passes = self.options.passes
+        prices = None if passes is None else self.prices(searcher, evaluator)
         search = Search(
             self.problem,
             searcher,
@@ -238,7 +239,7 @@ class Transfer:
             pace=pace,
             seeds=[] if archive.proposals(0) else self.seeds(plan.initial),
             limit=self.options.evaluation_limit,
-            settle=lambda plan, count: plan if passes is None else settled(plan, prices, passes, count),
+            settle=lambda plan, count: settled(plan, prices, passes, count) if prices and passes else plan,
         )
         if fresh:
             search.save()
@@ -246,9 +247,11 @@ class Transfer:
             search.restore()
         evaluations = search.run()
         save_supernet(self.supernet, self._adapted_card(), self.folder.supernet)
-        counts = Counter(evaluation.round for evaluation in archive.evaluations())
-        charges = prices.charges(search.plan, [counts[round] for round in range(max(counts) + 1)])
-        detail = {"version": evaluations[0].weights_version, "charges": [charge.to_json() for charge in charges]}
+        detail: dict[str, object] = {"version": evaluations[0].weights_version}
+        if prices:
+            counts = Counter(evaluation.round for evaluation in archive.evaluations())
+            charges = prices.charges(search.plan, [counts[round] for round in range(max(counts) + 1)])
+            detail["charges"] = [charge.to_json() for charge in charges]
         self.folder.log("searched", 0.0, detail)
         return evaluations
 
@@ -308,8 +311,8 @@ class Transfer:
 
     def _start(self, evaluator: SubnetEvaluator) -> None:
         started = time.perf_counter()
-        if self.shared.started is not None:
-            self.supernet.load_state_dict(self.shared.started)
+        if self.common.started is not None:
+            self.supernet.load_state_dict(self.common.started)
         else:
             start(
                 self.supernet,
@@ -320,7 +323,7 @@ class Transfer:
                 self.progress,
                 fit=self.amounts.fit_classifier,
             )
-            self.shared.started = copy.deepcopy(self.supernet.state_dict())
+            self.common.started = copy.deepcopy(self.supernet.state_dict())
         self.folder.log("start", time.perf_counter() - started)
 
     def evaluator(self) -> SubnetEvaluator:

@@ -133,9 +133,9 @@ def _print(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 
 def _spent(strategy: dict[str, Any]) -> list[str]:
-    """Runs, passes of training and of evaluations, all passes, seconds."""
-    failed = f", {strategy['failed']} failed" if strategy["failed"] else ""
-    runs, charge = f"{strategy['runs']}{failed}", strategy["charge"]
+    """Finished runs, passes of training and of evaluations, all passes, seconds."""
+    charge, asked = strategy["charge"], strategy["runs"] + strategy["failed"]
+    runs = f"{strategy['runs']} of {asked}" if strategy["failed"] else f"{asked}"
     if charge is None:
         return [runs, "", "", "", ""]
     training = charge["total"] - charge["evaluations"]

@@ -113,7 +113,7 @@ def tiny(command: Command, words: Words, tmp_path_factory: pytest.TempPathFactor
 def test_a_run_that_fails_costs_only_itself(tiny: Tiny) -> None:
     outcome = tiny.outcomes[0]
     assert outcome.code == 1
-    assert "1, 1 failed" in outcome.out, "the table has it"
+    assert "1 of 2" in outcome.out, "the table has it"
     assert "nsga2, seed 1 failed: the strategy is broken\n" in outcome.out
     assert len(tiny.stamps[0]) == 5 and "nsga2-1" not in tiny.stamps[0]
 
