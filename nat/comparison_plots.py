@@ -81,7 +81,6 @@ def _draw_accuracies(axes: Axes, strategy: dict[str, Any], offset: float, colour
             continue
         place, dots = cell["within"] * offset, [100 * value for value in cell["values"].values()]
         spread = 100 * cell["std"] if cell["std"] is not None else None
-        style = {"color": colour, "marker": marker, "ms": 6, "capsize": 3, "lw": 1.2}
-        axes.errorbar(place, 100 * cell["mean"], yerr=spread, **style)
+        axes.errorbar(place, 100 * cell["mean"], yerr=spread, color=colour, marker=marker, ms=6, capsize=3, lw=1.2)
         if len(dots) > 1:
             axes.scatter([place] * len(dots), dots, s=22, marker="_", color=colour, zorder=3)
