@@ -29,11 +29,11 @@ def read_correct(bundle: Path) -> dict[str, Correct]:
         return {}
 
 
-def resampled(correct: Correct, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
+def resampled(correct: Correct | Floats, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
     """Accuracies on resampled images.
 
     Args:
-        correct: which images each net is right on, shape (nets, images).
+        correct: which images each net is right on, or any other value of each image, shape (nets, images).
         resamples: how many sets of images are drawn with replacement, each as large as the first.
         seed: of the draws; the same for all nets.
 

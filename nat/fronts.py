@@ -35,6 +35,18 @@ def thinned(front: Sequence[Evaluation], count: int) -> list[Evaluation]:
     return [front[i] for i in sorted(chosen)]
 
 
+def best_within(macs: Sequence[float], errors: Sequence[float], budgets: Sequence[float]) -> list[int | None]:
+    """Which net is the most accurate within each budget of multiply-adds; None where no net is within it.
+
+    Args:
+        macs: of the nets.
+        errors: of the nets, as the search measured them.
+        budgets: multiply-adds.
+    """
+    order = sorted(range(len(macs)), key=lambda i: (errors[i], macs[i]))
+    return [next((i for i in order if macs[i] <= budget), None) for budget in budgets]
+
+
 def within(problem: SearchProblem, front: Sequence[Evaluation]) -> list[Evaluation]:
     """Those of a front that keep the problem's limits and `max_error`, most accurate first."""
     allowed = problem.allows(problem.encodings_of(front))

@@ -45,6 +45,7 @@ class Effort(BaseModel):
     finetuning: str = Field(description="training of each subnet that is reported")
     finetuning_rate: float = Field(gt=0, allow_inf_nan=False, description="peak for fine-tuning")
     front: int = Field(ge=1, description="most subnets that are fine-tuned and reported")
+    controls: bool = Field(default=True, description="fine-tune the largest and the smallest subnet beside the front")
 
     @field_validator("first_training", "round_training", "finetuning")
     @classmethod
@@ -187,6 +188,8 @@ class TransferOptions(BaseModel):
     evaluations: int | None = Field(default=None, ge=2)
     evaluation_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto", "off"] = "auto"
     warm_start: str | None = None
+    passes: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # of the search, as nat.meter counts
+    finetune_at: tuple[int, ...] | None = None  # the best net within each of these multiply-adds, instead of a spread
 
     @field_validator("data", "supernet")
     @classmethod

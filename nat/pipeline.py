@@ -1,15 +1,18 @@
 """The whole job, resumable: from images and a supernet to fine-tuned, verified subnets in a run's folder."""
 
+import copy
 import json
 import platform
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nat.archive import Archive, Evaluation, Proposal
 from nat.bundle import Bundle, answers, load_bundle, metrics_of, save_bundle
@@ -17,14 +20,15 @@ from nat.datasets.balance import evenness, loss_weights
 from nat.datasets.device_stream import training_stream
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
-from nat.datasets.splits import hold_out
+from nat.datasets.splits import Splits, hold_out
 from nat.datasets.stream import Batching, TrainStream
 from nat.errors import BudgetError, RunError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import write_json
 from nat.finetuning import FinetuneRecipe, train_subnet
 from nat.forecast import TimeBudget, Trial
-from nat.fronts import pareto_set, thinned
+from nat.fronts import best_within, pareto_set, thinned
+from nat.meter import Prices, settled
 from nat.objectives import ERROR, read_objectives
 from nat.options import TransferOptions, steps_of
 from nat.plan import Pace, Plan, within_evaluations
@@ -48,8 +52,8 @@ from nat.progress import Progress, Silence
 from nat.reports import write_report
 from nat.run_folder import RunFolder
 from nat.search import Search
-from nat.searchers import TrainedSearcher, check_searcher
-from nat.starting import adapted_to, has_general_features, start
+from nat.searchers import Searcher, TrainedSearcher, check_searcher
+from nat.starting import MOST_IMAGES, adapted_to, has_general_features, start
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.subnet import Subnet
@@ -59,13 +63,30 @@ from nat.warm_start import seeds_of
 PACKAGES = ("neural-architecture-transfer", "torch", "torchvision", "timm", "pymoo", "numpy", "scikit-learn")
 
 
-def transfer(options: TransferOptions, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+@dataclass
+class Shared:
+    """What runs of one seed on the same data have in common, made by the first of them and taken up by the others.
+
+    Attributes:
+        splits: the images.
+        started: weights of the supernet before the first training step, by the number of images they are settled on:
+            strategies that hold images out have fewer.
+    """
+
+    splits: Splits | None = None
+    started: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+
+
+def transfer(
+    options: TransferOptions, out: Path, progress: Progress | None = None, shared: Shared | None = None
+) -> dict[str, Any]:
     """Runs a transfer in a new folder.
 
     Args:
         options: what is asked.
         out: the run's folder, new or empty; it is made once everything has been checked.
         progress: shows how far it is.
+        shared: of runs that differ in their strategy alone.
 
     Returns:
         The content of front.json.
@@ -76,7 +97,7 @@ def transfer(options: TransferOptions, out: Path, progress: Progress | None = No
     """
     folder = RunFolder(out)
     folder.check_free()
-    job = Transfer(with_absolute_paths(options), folder, progress or Silence())
+    job = Transfer(with_absolute_paths(options), folder, progress or Silence(), shared)
     if options.warm_start is not None:
         job.seeds(job.amounts.initial)  # what cannot be used is said before anything is made
     with folder.locked():
@@ -84,7 +105,7 @@ def transfer(options: TransferOptions, out: Path, progress: Progress | None = No
         return job.run()
 
 
-def resume(out: Path, progress: Progress | None = None) -> dict[str, Any]:
+def resume(out: Path, progress: Progress | None = None, shared: Shared | None = None) -> dict[str, Any]:
     """Goes on with a run to the same result as if it had not been interrupted; a finished one returns at once.
 
     Raises:
@@ -97,17 +118,17 @@ def resume(out: Path, progress: Progress | None = None) -> dict[str, Any]:
     folder.read_options()  # before the lock, which makes a file
     with folder.locked():
         folder.sweep()
-        return reopened(folder, progress or Silence()).run()
+        return reopened(folder, progress or Silence(), shared).run()
 
 
-def reopened(folder: RunFolder, progress: Progress) -> "Transfer":
+def reopened(folder: RunFolder, progress: Progress, shared: Shared | None = None) -> "Transfer":
     """The job of an existing run, as it was asked.
 
     Raises:
         RunError: there is no run, or its data have changed, so that its splits would be others, or its supernet.
     """
     config = folder.read_config()
-    job = Transfer(folder.read_options(), folder, progress)
+    job = Transfer(folder.read_options(), folder, progress, shared)
     if job.splits.fingerprint != config["data"].get("fingerprint"):
         raise RunError(f"the images of '{job.options.data}' are not those that the run started with. Start a new run.")
     if json.loads(json.dumps(job.space.to_json())) != config["space"]:
@@ -118,8 +139,10 @@ def reopened(folder: RunFolder, progress: Progress) -> "Transfer":
 class Transfer:
     """One job, with everything it needs loaded and checked; makes no file before `run`."""
 
-    def __init__(self, options: TransferOptions, folder: RunFolder, progress: Progress) -> None:
-        self.options, self.folder, self.progress = options, folder, progress
+    def __init__(
+        self, options: TransferOptions, folder: RunFolder, progress: Progress, shared: Shared | None = None
+    ) -> None:
+        self.options, self.folder, self.progress, self.common = options, folder, progress, shared or Shared()
         self.tuning_steps: int | None = None
         check_searcher(options.searcher)
         objectives = read_objectives(options.objectives)
@@ -129,7 +152,7 @@ class Transfer:
         rounds = self._within_evaluations().rounds  # a budget may be too small for a strategy
         searcher = make_searcher(options.searcher, self.amounts, rounds)
         self.passes = searcher.passes
-        self.splits = read_splits(options, progress)
+        self.splits = self.common.splits = self.common.splits or read_splits(options, progress)
         # images for the supernet's weights, and those that only the strategy's own parameters are trained on
         self.shared: ImageSet = self.splits.train
         self.held_out: ImageSet | None = None
@@ -173,9 +196,8 @@ class Transfer:
             evaluations = self._search(archive)
         if not self.problem.keeping(evaluations):
             raise self._too_inaccurate(evaluations)
-        front = [e.architecture for e in thinned(pareto_set(self.problem, evaluations), self.amounts.front)]
-        space = self.problem.space
-        ends = {"largest subnet": space.largest(), "smallest subnet": space.smallest()}
+        front, space = self._reported(evaluations), self.problem.space
+        ends = {"largest subnet": space.largest(), "smallest subnet": space.smallest()} if self.amounts.controls else {}
         if self.options.time is not None:
             stream = self.stream(self.options.seed + 1)
             budget = self._time(stream, self.evaluator())
@@ -183,6 +205,15 @@ class Transfer:
         tuned = {architecture: self._tuned(architecture, self.folder.subnets) for architecture in front}
         controls = {name: self._tuned(architecture, self.folder.controls) for name, architecture in ends.items()}
         return write_report(self.folder, self.problem, self.options, evaluations, tuned, controls)
+
+    def _reported(self, evaluations: Sequence[Evaluation]) -> list[Architecture]:
+        """What is fine-tuned: a spread over the front, or the best net within each of the multiply-adds asked for."""
+        front = pareto_set(self.problem, evaluations)
+        if self.options.finetune_at is None:
+            return [e.architecture for e in thinned(front, self.amounts.front)]
+        macs, errors = ([e.objectives[name] for e in front] for name in ("macs", ERROR))
+        chosen = best_within(macs, errors, self.options.finetune_at)
+        return list(dict.fromkeys(front[i].architecture for i in chosen if i is not None))
 
     def _too_inaccurate(self, evaluations: Sequence[Evaluation]) -> BudgetError:
         found = sorted(1.0 - evaluation.objectives[ERROR] for evaluation in evaluations)
@@ -203,9 +234,12 @@ class Transfer:
         if fresh:
             self._start(evaluator)
         plan, pace = self._planned(stream, evaluator)
+        searcher = make_searcher(self.options.searcher, self.amounts, plan.rounds)
+        passes = self.options.passes
+        prices = None if passes is None else self.prices(searcher, evaluator)
         search = Search(
             self.problem,
-            make_searcher(self.options.searcher, self.amounts, plan.rounds),
+            searcher,
             plan,
             WeightTrainer(self.supernet, self._schedule(plan), class_weights=self.class_weights),
             self.stream(self.options.seed, self.shared),
@@ -218,6 +252,7 @@ class Transfer:
             seeds=[] if archive.proposals(0) else self.seeds(plan.initial),
             limit=self.options.evaluation_limit,
             held_out=None if self.held_out is None else self.stream(self.options.seed, self.held_out),
+            settle=lambda plan, count: settled(plan, prices, passes, count) if prices and passes else plan,
         )
         if fresh:
             search.save()
@@ -225,8 +260,20 @@ class Transfer:
             search.restore()
         evaluations = search.run()
         save_supernet(self.supernet, self._adapted_card(), self.folder.supernet)
-        self.folder.log("searched", 0.0, {"version": evaluations[0].weights_version})
+        detail: dict[str, object] = {"version": evaluations[0].weights_version}
+        if prices:
+            counts = Counter(evaluation.round for evaluation in archive.evaluations())
+            charges = prices.charges(search.plan, [counts[round] for round in range(max(counts) + 1)])
+            detail["charges"] = [charge.to_json() for charge in charges]
+        self.folder.log("searched", 0.0, detail)
         return evaluations
+
+    def prices(self, searcher: Searcher, evaluator: SubnetEvaluator) -> Prices:
+        """What a strategy's work on these images costs, in passes."""
+        images, calibration = len(self.splits.train), len(evaluator.calibration)
+        started = 0 if self.card.elastic else calibration
+        started += min(MOST_IMAGES, images) + calibration if self.amounts.fit_classifier else 0
+        return Prices.of(searcher, self.amounts.batch, calibration + len(evaluator.validation), started)
 
     def load_adapted(self) -> None:
         """Gives the supernet the weights that the search has left."""
@@ -246,12 +293,16 @@ class Transfer:
 
     def _planned(self, stream: TrainStream, evaluator: SubnetEvaluator) -> tuple[Plan, Pace]:
         """The amounts of the search within the budgets, and what keeps it within its time."""
-        texts = (self.amounts.first_training, self.amounts.round_training)
-        plan = self._within_evaluations(*(steps_of(text, stream.steps_per_epoch) for text in texts))
+        plan = self.plan(stream)
         if self.options.time is None:
             return plan, Pace()
         timed = self._time(stream, evaluator).plan(plan, self._tuning_steps(stream), self.amounts.front + 2)
         return timed.plan, Pace(self.folder.elapsed, timed.until, timed.speeds)
+
+    def plan(self, stream: TrainStream) -> Plan:
+        """The amounts of the search within the budget of evaluations, if there is one."""
+        texts = (self.amounts.first_training, self.amounts.round_training)
+        return self._within_evaluations(*(steps_of(text, stream.steps_per_epoch) for text in texts))
 
     def _within_evaluations(self, first_steps: int = 0, round_steps: int = 0) -> Plan:
         """The effort's amounts, cut to the budget of evaluations, if there is one."""
@@ -276,15 +327,20 @@ class Transfer:
 
     def _start(self, evaluator: SubnetEvaluator) -> None:
         started = time.perf_counter()
-        start(
-            self.supernet,
-            self.card,
-            self.shared,
-            evaluator,
-            self.options.seed,
-            self.progress,
-            fit=self.amounts.fit_classifier,
-        )
+        ready = self.common.started
+        if len(self.shared) in ready:
+            self.supernet.load_state_dict(ready[len(self.shared)])
+        else:
+            start(
+                self.supernet,
+                self.card,
+                self.shared,
+                evaluator,
+                self.options.seed,
+                self.progress,
+                fit=self.amounts.fit_classifier,
+            )
+            ready[len(self.shared)] = copy.deepcopy(self.supernet.state_dict())
         self.folder.log("start", time.perf_counter() - started)
 
     def evaluator(self) -> SubnetEvaluator:

@@ -1,7 +1,8 @@
 """Amounts of a search, and how they are cut to a budget of evaluations or of time."""
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -50,15 +51,19 @@ class Plan:
 
     def pool_size(self, round: int) -> int:
         """Evaluations of a round, at most."""
-        if round == 0:
-            return self.initial
-        again = 0 if self.frozen else min(self.archive, self.pool_size(round - 1))
-        return self.per_round + again
+        return next(itertools.islice(self._pool_sizes(), round, None))
 
     @property
     def evaluations(self) -> int:
         """Evaluations of the whole search, at most; each one again with newer weights counts."""
-        return sum(self.pool_size(round) for round in range(self.rounds + 1))
+        return sum(itertools.islice(self._pool_sizes(), self.rounds + 1))
+
+    def _pool_sizes(self) -> Iterator[int]:
+        """Of round 0 and of every later one."""
+        size = self.initial
+        while True:
+            yield size
+            size = self.per_round + (0 if self.frozen else min(self.archive, size))
 
     def scaled(self, share: float) -> "Plan":
         """The same with a share of the initial sample, of the rounds and of the first training."""

@@ -56,6 +56,8 @@ class Search:
         seeds: proposed for round 0, before what the strategy proposes.
         limit: seconds that an evaluation may take, as `seconds_allowed` reads it.
         held_out: batches of training images that `stream` does not have, for a `TrainedSearcher`.
+        settle: gives the plan, before the training of the last round, from the number of evaluations of the whole
+            search.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Search:
         seeds: Sequence[Proposal] = (),
         limit: float | str = "auto",
         held_out: TrainStream | None = None,
+        settle: Callable[[Plan, int], Plan] = lambda plan, evaluations: plan,
     ) -> None:
         self.problem, self.searcher, self.plan = problem, searcher, plan
         self.trainer, self.stream, self.evaluator = trainer, stream, evaluator
@@ -82,6 +85,7 @@ class Search:
         self.progress = progress or Silence()
         self.pace, self.seeds, self.limit = pace or Pace(), seeds, limit
         self.held_out = held_out
+        self.settle = settle
         assert isinstance(trainer.network, Supernet)
         self.supernet = trainer.network
 
@@ -94,9 +98,11 @@ class Search:
         Raises:
             TransferError: no architecture could be evaluated.
         """
-        round = next(k for k in range(self.plan.rounds + 1) if self.trainer.step_count <= self.plan.last_step(k))
+        steps, last = self.trainer.step_count, self.plan.rounds
+        round = next((k for k in range(last) if steps <= self.plan.last_step(k)), last)
         while round <= self.plan.rounds:
             pool = self._pool(round)
+            self._settle(round, pool)
             self._adapt(round, pool)
             if not self._evaluate(round, pool):
                 self.progress.say(f"the time is up in round {round}, which is left out")
@@ -120,6 +126,14 @@ class Search:
             self.pace.measured("proposal", seconds, min(1, round))
         kept = [] if plan.frozen else best(self.problem, current, plan.archive)
         return [*(p.architecture for p in proposed), *(evaluation.architecture for evaluation in kept)]
+
+    def _settle(self, round: int, pool: Sequence[Architecture]) -> None:
+        """Lets the last round's training depend on how many evaluations there have been, and will be."""
+        if round == self.plan.rounds:
+            plan = self.settle(self.plan, len(self.archive.evaluations(before_round=round)) + len(pool))
+            if plan != self.plan:
+                self.plan = plan
+                self.trainer.schedule = replace(self.trainer.schedule, steps=max(1, plan.total_steps))
 
     def _proposed(self, round: int, current: Sequence[Evaluation]) -> list[Proposal]:
         rng = np.random.default_rng([self.plan.seed, 1, round])

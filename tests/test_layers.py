@@ -39,8 +39,10 @@ ROWS = [
         "nat.evaluation",
         "nat.evolution",
         "nat.finetuning",
+        "nat.comparison_plots",
         "nat.fronts",
         "nat.plots",
+        "nat.repetitions",
         "nat.rounds",
         "nat.selection",
         "nat.starting",
@@ -53,6 +55,7 @@ ROWS = [
     {"nat.pipeline"},
     {"nat.picking", "nat.verification"},
     {"nat.growing"},
+    {"nat.comparison", "nat.comparison_plan", "nat.comparison_report", "nat.comparison_runs"},
     {"nat.commands", "nat.main", "nat.__main__"},
 ]
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}

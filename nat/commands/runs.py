@@ -116,7 +116,7 @@ def transfer(
         "latency": latency,
         "resolutions": resolutions,
         "effort": effort,
-        "overrides": _overrides(set_) if set_ else None,
+        "overrides": overrides_of(set_) if set_ else None,
         "seed": seed,
         "device": device,
         "threads": threads,
@@ -132,7 +132,7 @@ def transfer(
     }
     settings = read_config(config) if config else {}
     if set_ and isinstance(settings.get("overrides"), dict):
-        given["overrides"] = {**settings["overrides"], **_overrides(set_)}
+        given["overrides"] = {**settings["overrides"], **overrides_of(set_)}
     settings.update({name: value for name, value in given.items() if value is not None})
     if "data" not in settings:
         raise InputError("expected DATA: the name of a data set (digits) or a folder of class sub-folders.")
@@ -259,7 +259,8 @@ def evaluate(
 _integers = read_sizes
 
 
-def _overrides(pairs: list[str]) -> dict[str, str]:
+def overrides_of(pairs: list[str]) -> dict[str, str]:
+    """What NAME=VALUE words say, by name."""
     overrides = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -55,6 +55,14 @@ def make(name: str) -> Asked:
 every = pytest.mark.parametrize("name", SEARCHERS)
 
 
+@every
+def test_a_step_says_what_it_costs(name: str) -> None:
+    """In passes, which `nat compare` charges; steps of architecture parameters are a part of it."""
+    searcher = SEARCHERS[name]()
+    assert searcher.passes > 0
+    assert 0 <= getattr(searcher, "architecture_passes", 0) < searcher.passes
+
+
 def error_of(architecture: Architecture) -> float:
     """An error that falls with every choice, by another amount each."""
     pairs = zip(architecture.kernels, architecture.expands, strict=True)

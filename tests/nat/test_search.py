@@ -271,6 +271,35 @@ def test_stopped_in_the_middle_of_an_adaptation_it_ends_the_same(
         check_same_state(again.searcher, whole.searcher)
 
 
+def test_the_last_round_trains_for_what_evaluations_have_left(
+    make_search: MakeSearch, make_splits: Callable[[int], Splits]
+) -> None:
+    """Also where it is taken up again behind that training: the number of steps follows from the evaluations."""
+    evaluator, asked = real_evaluator(make_splits(3)), list[int]()
+
+    def settle(plan: Plan, evaluations: int) -> Plan:
+        asked.append(evaluations)
+        return replace(plan, extra_steps=3)
+
+    def log(event: str, seconds: float, detail: dict[str, object]) -> None:
+        if event == "evaluate" and detail["round"] == 1:
+            raise Stop
+
+    whole = make_search(TRAINED, evaluator, RandomSearcher(), name="whole", settle=settle)
+    whole.run()
+    assert whole.trainer.step_count == whole.plan.total_steps == TRAINED.total_steps + 3
+    assert asked == [len(whole.archive.evaluations())]
+    stopped = make_search(TRAINED, evaluator, RandomSearcher(), log, name="stopped", settle=settle)
+    with pytest.raises(Stop):
+        stopped.run()
+    stopped.archive.close()
+    again = make_search(TRAINED, evaluator, RandomSearcher(), name="stopped", settle=settle)
+    again.run()
+    assert rows(again) == rows(whole) and again.plan == whole.plan
+    ours, theirs = again.supernet.state_dict(), whole.supernet.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
 def test_steps_that_a_strategy_leaves_are_passed_over(make_search: MakeSearch) -> None:
     class Lazy(RandomSearcher):
         def adapt(self, adaptation, problem, pool):  # type: ignore[no-untyped-def]
