@@ -87,13 +87,16 @@ class Skeleton(nn.Module):
 
     def finish(self, features: Tensor) -> Tensor:
         """Head: (n, c, h, w) to logits (n, num_classes)."""
-        if isinstance(self.feature_mix_layer, ConvNorm):
-            vectors = self.feature_mix_layer(features).mean((2, 3))
-        else:
-            pooled = self.final_expand_layer(features).mean((2, 3), keepdim=True)
-            vectors = self.feature_mix_layer(pooled).flatten(1)
-        logits: Tensor = self.classifier(self.dropout(vectors))
+        logits: Tensor = self.classifier(self.dropout(self.pooled(features)))
         return logits
+
+    def pooled(self, features: Tensor) -> Tensor:
+        """The head but for the classifier: (n, c, h, w) to vectors (n, v)."""
+        if isinstance(self.feature_mix_layer, ConvNorm):
+            vectors: Tensor = self.feature_mix_layer(features).mean((2, 3))
+            return vectors
+        pooled = self.final_expand_layer(features).mean((2, 3), keepdim=True)
+        return self.feature_mix_layer(pooled).flatten(1)
 
 
 class Subnet(Skeleton):

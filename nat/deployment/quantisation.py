@@ -1,0 +1,84 @@
+"""8-bit integers by onnxruntime's static quantisation: weights by channel, activations by calibration images."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nat.bundle import Bundle
+from nat.datasets.images import ImageSet
+from nat.deployment.formats import carried, needed
+from nat.errors import InputError
+
+BATCH = 32
+
+
+def calibration_images(bundle: Bundle, train: ImageSet, count: int, seed: int = 0) -> Tensor:
+    """Training images drawn without repetition, as the network's preprocessing makes them, uint8 (count, 3, r, r).
+
+    Args:
+        bundle: the network.
+        train: the training split.
+        count: how many; all if there are fewer.
+        seed: of the draw.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not len(train):
+        raise InputError("int8 needs training images to calibrate on; the data has none. Name others with --data.")
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    return train.subset(order[:count]).original(bundle.preprocess)
+
+
+def write_int8(bundle: Bundle, float_model: Path, path: Path, images: Tensor) -> None:
+    """Writes the quantised form of an ONNX file, in the QDQ format (standard operations with scales between them).
+
+    Args:
+        bundle: that the file was made of.
+        float_model: what `write_onnx` wrote.
+        path: of the file.
+        images: for calibration, uint8 (n, 3, r, r).
+    """
+    onnx, quantization = needed("onnx"), needed("onnxruntime.quantization")
+    batches = ({"images": bundle.preprocess.normalise(part).numpy()} for part in images.split(BATCH))
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined,misc]
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(batches, None)
+
+    with TemporaryDirectory() as folder, _quiet():
+        ready = Path(folder) / "ready.onnx"
+        quantization.quant_pre_process(str(float_model), str(ready), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(ready),
+            str(path),
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+        )
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, carried(bundle))
+    onnx.save(model, str(path))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the libraries' advice about graphs, which no user can act on, off the screen."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
