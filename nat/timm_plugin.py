@@ -66,10 +66,7 @@ class TimmSubnet(Subnet):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Maps (n, channels, h, w) behind the stages, of images (n, 3, h, w)."""
-        x = self.start(images)
-        for block in list(self.blocks)[1:]:
-            x = block.get_submodule("conv")(x)
-        return x
+        return self.features(images)
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits of maps, or the vectors before the classifier."""

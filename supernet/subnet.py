@@ -128,7 +128,11 @@ class Subnet(Skeleton):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, num_classes) of images (n, 3, h, w)."""
+        return self.finish(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Maps (n, channels, h, w) behind the stages."""
         x = self.start(images)
         for block in list(self.blocks)[1:]:
             x = block.get_submodule("conv")(x)
-        return self.finish(x)
+        return x

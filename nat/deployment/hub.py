@@ -154,8 +154,8 @@ def _verify(repo: str, folder: Path, info: Any) -> None:
             )
     if bundle.metrics["id"] != bundle.model.architecture.id:
         raise CheckpointError(
-            f"'{repo}' is put together wrongly: its architecture is {bundle.model.architecture.id}, metrics.json speaks "
-            f"of {bundle.metrics['id']}."
+            f"'{repo}' is put together wrongly: its architecture is {bundle.model.architecture.id}, and "
+            f"metrics.json speaks of {bundle.metrics['id']}."
         )
 
 
@@ -193,8 +193,8 @@ def _said(repo: str) -> Iterator[None]:
         if not _offline(error):
             raise
         raise InputError(
-            f"the Hugging Face hub cannot be reached ({_first_line(error)}). Check the network, and that HF_HUB_OFFLINE "
-            "is not set."
+            f"the Hugging Face hub cannot be reached ({_first_line(error)}). Check the network, and that "
+            "HF_HUB_OFFLINE is not set."
         ) from error
 
 

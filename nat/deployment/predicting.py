@@ -64,8 +64,8 @@ def _exported(path: Path, threads: int) -> Classifier:
         found = [path / name for name in FILES.values() if (path / name).is_file()]
         if not found:
             raise InputError(
-                f"expected a subnet's folder (with architecture.json), an export's (with {', '.join(FILES.values())}) or "
-                f"an exported file, got '{path}'."
+                f"expected a subnet's folder (with architecture.json), an export's (with {', '.join(FILES.values())}) "
+                f"or an exported file, got '{path}'."
             )
         path = found[0]
     try:
