@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from nat.bundle import load_bundle
 from nat.datasets.decode import read_image
 from nat.deployment.formats import FILES
-from nat.deployment.runner import Classifier, Floats, load
+from nat.deployment.runner import Bytes, Classifier, Floats, load
 from nat.errors import InputError
 
 Ranked = list[tuple[str, float]]
@@ -52,8 +51,9 @@ def _of_bundle(path: Path) -> Classifier:
     class Own(Classifier):
         """Reads images as the toolkit does."""
 
-        def prepare(self, path: str | Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-            return bundle.preprocess.shape(read_image(path)).contiguous().numpy()
+        def prepare(self, path: str | Path) -> Bytes:
+            pixels: Bytes = bundle.preprocess.shape(read_image(path)).contiguous().numpy()
+            return pixels
 
     return Own(network, bundle.preprocess.to_json(), bundle.labels)
 

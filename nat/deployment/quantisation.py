@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,19 +47,13 @@ def write_int8(bundle: Bundle, float_model: Path, path: Path, images: Tensor) ->
         images: for calibration, uint8 (n, 3, r, r).
     """
     onnx, quantization = needed("onnx"), needed("onnxruntime.quantization")
-    batches = ({"images": bundle.preprocess.normalise(part).numpy()} for part in images.split(BATCH))
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined,misc]
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(batches, None)
-
     with TemporaryDirectory() as folder, _quiet():
         ready = Path(folder) / "ready.onnx"
         quantization.quant_pre_process(str(float_model), str(ready), skip_symbolic_shape=True)
         quantization.quantize_static(
             str(ready),
             str(path),
-            Reader(),
+            _Batches(bundle, images),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
@@ -69,6 +63,19 @@ def write_int8(bundle: Bundle, float_model: Path, path: Path, images: Tensor) ->
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, carried(bundle))
     onnx.save(model, str(path))
+
+
+class _Batches:
+    """Calibration images as onnxruntime asks for them: it looks for `get_next` and nothing else."""
+
+    def __init__(self, bundle: Bundle, images: Tensor) -> None:
+        self._left = iter(images.split(BATCH))
+        self._normalise = bundle.preprocess.normalise
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next batch by the name of the graph's input; None behind the last."""
+        batch = next(self._left, None)
+        return None if batch is None else {"images": self._normalise(batch).numpy()}
 
 
 @contextmanager

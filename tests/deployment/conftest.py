@@ -57,15 +57,9 @@ def describe(photos: Path, splits: Splits) -> Callable[[Subnet, Preprocess], dic
 
     def make(subnet: Subnet, preprocess: Preprocess) -> dict[str, Any]:
         found = {name: measure(subnet, preprocess, getattr(splits, name)) for name in ("val", "test")}
-        data: dict[str, Any] = {
-            "name": "my photos",
-            "source": str(photos),
-            "data_root": None,
-            "seed": 0,
-            "skip_corrupt": False,
-        }
+        data: dict[str, Any] = {"name": "my photos", "source": str(photos), "data_root": None, "seed": 0}
+        data |= {"skip_corrupt": False, "fingerprint": splits.fingerprint}
         known = {"id": subnet.architecture.id, "macs": 1, "params": 1, "resolution": preprocess.crop}
-        data["fingerprint"] = splits.fingerprint
         return {**known, "finetuned": False, "supernet": "random", **found, "data": data}
 
     return make

@@ -47,16 +47,11 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         linear.weight.copy_(10 * weights[:-1].T)
         linear.bias.copy_(10 * weights[-1])
     found = {name: measure(subnet, preprocess, getattr(splits, name)) for name in ("val", "test")}
-    data = {"name": "digits", "source": "digits", "data_root": None, "seed": 0, "skip_corrupt": False}
+    data: dict[str, Any] = {"name": "digits", "source": "digits", "data_root": None, "seed": 0}
+    data |= {"skip_corrupt": False, "fingerprint": splits.fingerprint}
     known = {"id": net.id, "macs": 1, "params": 1, "resolution": 32, "finetuned": False, "supernet": "tiny-small"}
     path = tmp_path_factory.mktemp("digits") / "net"
-    save_bundle(
-        path,
-        subnet,
-        preprocess,
-        splits.classes,
-        {**known, **found, "data": {**data, "fingerprint": splits.fingerprint}},
-    )
+    save_bundle(path, subnet, preprocess, splits.classes, {**known, **found, "data": data})
     return path
 
 
