@@ -96,7 +96,8 @@ class Skeleton(nn.Module):
             vectors: Tensor = self.feature_mix_layer(features).mean((2, 3))
             return vectors
         pooled = self.final_expand_layer(features).mean((2, 3), keepdim=True)
-        return self.feature_mix_layer(pooled).flatten(1)
+        vectors = self.feature_mix_layer(pooled).flatten(1)
+        return vectors
 
 
 class Subnet(Skeleton):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -167,6 +168,6 @@ def test_bad_words_are_refused_before_any_work(
     assert outcome.code == 2 and "expected a repository as USER/NAME, got 'flowers'" in outcome.err
     outcome = command("pull", "me/flowers", tmp_path)
     assert outcome.code == 2 and "is there already" in outcome.err
-    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     outcome = command("push", bundle, "me/flowers")
     assert outcome.code == 2 and "neural-architecture-transfer[hub]" in outcome.err
