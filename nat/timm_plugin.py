@@ -50,7 +50,10 @@ class TimmSubnet(Subnet):
         net = Architecture.from_json(architecture)
         space = space_around(net, structure=structure_of(architecture, net.family))
         super().__init__(space, net, max(num_classes, 1), dropout=drop_rate)
-        self.num_features = self.head_hidden_size = self.classifier.get_submodule("linear").in_features
+        linear = self.classifier.get_submodule("linear")
+        assert isinstance(linear, nn.Linear)
+        self.num_features: int = linear.in_features
+        self.head_hidden_size: int = linear.in_features
         self.reset_classifier(num_classes)
 
     def get_classifier(self) -> nn.Module:
