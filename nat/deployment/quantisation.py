@@ -1,8 +1,9 @@
 """8-bit integers by onnxruntime's static quantisation: weights by channel, activations by calibration images.
 
-Two choices keep the accuracy (measured: docs/export.md). Weights take 7 of their 8 bits: on processors without VNNI, two
-products of 8 bits overflow the 16-bit sum that they go through. And the first convolution, which costs little and whose
-error goes through everything behind it, stays in floats. Squeeze-and-excite, h-swish and classifier need no exception.
+Two choices keep the accuracy (measured: docs/export.md). Weights take 7 of their 8 bits: on processors without VNNI,
+two products of 8 bits overflow the 16-bit sum that they go through. And the first convolution, which costs little and
+whose error goes through everything behind it, stays in floats. Squeeze-and-excite, h-swish and classifier need no
+exception.
 """
 
 import logging
