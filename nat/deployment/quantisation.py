@@ -60,7 +60,7 @@ def write_int8(bundle: Bundle, float_model: Path, path: Path, images: Tensor) ->
         quantization.quantize_static(
             str(ready),
             str(path),
-            _Batches(bundle, images),
+            Batches(bundle, images),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
@@ -74,7 +74,7 @@ def write_int8(bundle: Bundle, float_model: Path, path: Path, images: Tensor) ->
     onnx.save(model, str(path))
 
 
-class _Batches:
+class Batches:
     """Calibration images as onnxruntime asks for them: it looks for `get_next` and nothing else."""
 
     def __init__(self, bundle: Bundle, images: Tensor) -> None:
