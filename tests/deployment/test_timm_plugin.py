@@ -80,6 +80,7 @@ def test_a_model_without_a_bundle_says_how_it_is_made() -> None:
         timm.create_model("nat_subnet")
 
 
+@pytest.mark.slow
 def test_only_the_plugin_registers() -> None:
     code = "import nat, nat.bundle, nat.pretrained.timm_models, timm; raise SystemExit(timm.is_model('nat_subnet'))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
