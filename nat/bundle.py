@@ -37,6 +37,7 @@ from nat.supernet.evaluation import (
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.structure import structure_of, with_structure
 from nat.supernet.subnet import Subnet
+from nat.timm_config import timm_config
 
 Content = TypeVar("Content")
 Metrics = dict[str, Any]
@@ -115,7 +116,7 @@ def save_bundle(
         metrics: what was measured, and on which data.
         correct: by split, on which images the network was right, shape (n,); for paired comparisons.
     """
-    with _whole_folder(path) as draft:
+    with whole_folder(path) as draft:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in subnet.state_dict().items()}
         save_file(state, draft / "model.safetensors")
         if correct is not None:
@@ -124,17 +125,18 @@ def save_bundle(
         write_json(draft / "preprocess.json", preprocess.to_json())
         write_json(draft / "labels.json", list(labels))
         write_json(draft / "metrics.json", dict(metrics))
+        write_json(draft / "config.json", timm_config(subnet, preprocess, labels))
         write_text(draft / "README.md", model_card(subnet, preprocess, labels, metrics))
 
 
 def copy_bundle(path: Path, out: Path) -> None:
     """Copies a bundle to a folder that must not exist; the copy appears whole."""
-    with _whole_folder(out) as draft:
+    with whole_folder(out) as draft:
         shutil.copytree(path, draft, dirs_exist_ok=True)
 
 
 @contextmanager
-def _whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path) -> Iterator[Path]:
     """Gives a draft folder beside and renames it to `path` at the end, or removes it after an error."""
     if path.exists():
         raise RunError(f"'{path}' is there already. Name another folder.")

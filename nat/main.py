@@ -7,7 +7,18 @@ import typer
 from rich.console import Console
 from typer.main import get_command
 
-from nat.commands import catalogues, cells, checkpoints, comparing, growing, importing, measuring, runs, training
+from nat.commands import (
+    catalogues,
+    cells,
+    checkpoints,
+    comparing,
+    deploying,
+    growing,
+    importing,
+    measuring,
+    runs,
+    training,
+)
 from nat.errors import InputError, NatError
 
 app = typer.Typer(
@@ -25,6 +36,10 @@ app.command("front")(runs.front)
 app.command("pick")(runs.pick)
 app.command("evaluate")(runs.evaluate)
 app.command("compare")(comparing.compare)
+app.command("export")(deploying.export)
+app.command("predict")(deploying.predict)
+app.command("push")(deploying.push)
+app.command("pull")(deploying.pull)
 app.command("pretrain")(training.pretrain)
 app.command("macs")(catalogues.macs)
 app.command("latency")(measuring.latency)

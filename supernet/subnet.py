@@ -87,13 +87,17 @@ class Skeleton(nn.Module):
 
     def finish(self, features: Tensor) -> Tensor:
         """Head: (n, c, h, w) to logits (n, num_classes)."""
-        if isinstance(self.feature_mix_layer, ConvNorm):
-            vectors = self.feature_mix_layer(features).mean((2, 3))
-        else:
-            pooled = self.final_expand_layer(features).mean((2, 3), keepdim=True)
-            vectors = self.feature_mix_layer(pooled).flatten(1)
-        logits: Tensor = self.classifier(self.dropout(vectors))
+        logits: Tensor = self.classifier(self.dropout(self.pooled(features)))
         return logits
+
+    def pooled(self, features: Tensor) -> Tensor:
+        """The head but for the classifier: (n, c, h, w) to vectors (n, v)."""
+        if isinstance(self.feature_mix_layer, ConvNorm):
+            vectors: Tensor = self.feature_mix_layer(features).mean((2, 3))
+            return vectors
+        pooled = self.final_expand_layer(features).mean((2, 3), keepdim=True)
+        vectors = self.feature_mix_layer(pooled).flatten(1)
+        return vectors
 
 
 class Subnet(Skeleton):
@@ -125,7 +129,11 @@ class Subnet(Skeleton):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, num_classes) of images (n, 3, h, w)."""
+        return self.finish(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Maps (n, channels, h, w) behind the stages."""
         x = self.start(images)
         for block in list(self.blocks)[1:]:
             x = block.get_submodule("conv")(x)
-        return self.finish(x)
+        return x
