@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from typer.main import get_command
 
-from nat.commands import catalogues, checkpoints, growing, importing, measuring, runs, training
+from nat.commands import catalogues, checkpoints, growing, importing, measuring, reporting, runs, training
 from nat.errors import InputError, NatError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("resume")(runs.resume)
 app.command("front")(runs.front)
 app.command("pick")(runs.pick)
 app.command("evaluate")(runs.evaluate)
+app.command("report")(reporting.report)
 app.command("pretrain")(training.pretrain)
 app.command("macs")(catalogues.macs)
 app.command("latency")(measuring.latency)

@@ -16,7 +16,7 @@ from nat.bundle import Bundle, answers, load_bundle, metrics_of, save_bundle
 from nat.datasets.device_stream import training_stream
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.stream import Batching, TrainStream
-from nat.errors import BudgetError, RunError
+from nat.errors import BudgetError, NatError, RunError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import write_json
 from nat.finetuning import FinetuneRecipe, train_subnet
@@ -25,6 +25,7 @@ from nat.fronts import pareto_set, thinned
 from nat.objectives import ERROR, read_objectives
 from nat.options import TransferOptions, steps_of
 from nat.plan import Pace, Plan, within_evaluations
+from nat.predictions import Predictions
 from nat.preparation import (
     feasible,
     latency_table,
@@ -41,6 +42,7 @@ from nat.pretrained.catalogue import load_supernet
 from nat.pretrained.store import load_supernet_file, save_supernet
 from nat.problem import SearchProblem
 from nat.progress import Progress, Silence
+from nat.report.writing import write_page
 from nat.reports import write_report
 from nat.run_folder import RunFolder
 from nat.search import Search
@@ -170,7 +172,16 @@ class Transfer:
             self.tuning_steps = budget.settle({*front, *ends.values()}, self._tuning_steps(stream))
         tuned = {architecture: self._tuned(architecture, self.folder.subnets) for architecture in front}
         controls = {name: self._tuned(architecture, self.folder.controls) for name, architecture in ends.items()}
-        return write_report(self.folder, self.problem, self.options, evaluations, tuned, controls)
+        report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls)
+        self._write_page()
+        return report
+
+    def _write_page(self) -> None:
+        """Writes report.html; the run is finished without it, and `nat report` makes it at any time."""
+        try:
+            write_page(self.folder, self.folder.report, self.progress, self.splits)
+        except NatError as error:
+            self.progress.say(f"there is no report.html: {error} Try 'nat report {self.folder.path}'.")
 
     def _too_inaccurate(self, evaluations: Sequence[Evaluation]) -> BudgetError:
         found = sorted(1.0 - evaluation.objectives[ERROR] for evaluation in evaluations)
@@ -340,7 +351,8 @@ class Transfer:
             "data": self._data(),
         }
         correct = {name: logits[name].argmax(dim=1) == images.labels for name, images in splits.items()}
-        save_bundle(path, plain, preprocess, self.splits.classes, metrics, correct)
+        predictions = Predictions.of(logits["test"], self.splits.test.labels)
+        save_bundle(path, plain, preprocess, self.splits.classes, metrics, correct, predictions)
 
     def _data(self) -> dict[str, Any]:
         return {
