@@ -38,7 +38,8 @@ function matrix(answers) {
   const n = answers.classes.length, place = el("div", { class: "chart" });
   const label = `Confusion matrix of ${n} classes; the most frequent mistakes are in the table beside it.`;
   responsive(place, (width) => {
-    const left = 30, size = Math.min(width - left - 4, 560), cell = size / n;
+    const longest = Math.min(12, Math.max(...answers.classes.map((_, row) => String(data.classes[row] ?? row).length)));
+    const named = (width - 100) / n >= 14, left = named ? 14 + 7 * longest : 24, size = Math.min(width - left - 4, 540), cell = size / n;
     const square = (row, column, count) => {
       const images = answers.classes[row][0] || 1, share = count / images, hit = row === column;
       return svg("rect", { x: left + column * cell, y: row * cell, width: Math.max(cell - (cell > 6 ? 1 : 0), 0.8), height: Math.max(cell - (cell > 6 ? 1 : 0), 0.8),
@@ -48,19 +49,24 @@ function matrix(answers) {
     const squares = answers.classes.flatMap(([, , right], row) => (right ? [square(row, row, right)] : []));
     squares.push(...answers.pairs.map(([row, column, count]) => square(row, column, count)));
     const numbers = cell < 21 ? [] : [...answers.classes.map(([, , right], row) => [row, row, right]), ...answers.pairs].filter((entry) => entry[2])
-      .map(([row, column, count]) => svg("text", { x: left + (column + 0.5) * cell, y: (row + 0.5) * cell + 4, "text-anchor": "middle" }, count));
+      .map(([row, column, count]) => svg("text", { x: left + (column + 0.5) * cell, y: (row + 0.5) * cell + 4, "text-anchor": "middle",
+        fill: row === column && count > 0.5 * answers.classes[row][0] ? "var(--card)" : null }, count));
+    const cut = (text) => (text.length > 12 ? `${text.slice(0, 11)}…` : text);
+    const texts = named ? answers.classes.map((_, row) => svg("text", { class: "axis", x: left - 7, y: (row + 0.5) * cell + 4, "text-anchor": "end" },
+      cut(String(data.classes[row] ?? row)), svg("title", {}, String(data.classes[row] ?? row)))) :
+      svg("text", { class: "axis", x: 0, y: 0, transform: "translate(14 0) rotate(-90)", "text-anchor": "end" }, "← true class");
     place.replaceChildren(svg("svg", { width, height: size + 26, role: "img", "aria-label": label },
-      svg("rect", { x: left, y: 0, width: size, height: size, fill: "var(--faint)" }), squares, numbers,
-      svg("text", { class: "axis", x: left + size, y: size + 18, "text-anchor": "end" }, "answer →"),
-      svg("text", { class: "axis", x: 0, y: 0, transform: "translate(16 0) rotate(-90)", "text-anchor": "end" }, "← true class")));
+      svg("rect", { x: left, y: 0, width: size, height: size, fill: "var(--faint)" }), squares, numbers, texts,
+      svg("text", { class: "axis", x: left + size, y: size + 18, "text-anchor": "end" }, "answer, in the same order →")));
   });
   return place;
 }
 
-function confusion(answers) {
-  const top = answers.pairs.slice(0, 12);
+function confusion(net) {
+  const answers = net.answers;
+  const top = answers.pairs.slice(0, 10);
   const rows = top.map(([row, column, count]) => [el("span", {}, className(row)), el("span", {}, className(column)), `${count} of ${answers.classes[row][0]}`]);
-  const list = rows.length ? table("Most frequent mistakes", ["true class", "answered", "times"], rows)
+  const list = rows.length ? table("Most frequent mistakes", ["true class", "answered", "times"], rows, { class: "scroll all lefts" })
     : el("p", { class: "note" }, "No mistakes on the test images.");
   const more = answers.kinds > top.length ? ` ${whole(answers.kinds)} kinds of mistakes in all.` : "";
   return el("div", { class: "columns two" },
@@ -74,7 +80,7 @@ function picture([position, label, answer, confidence], right) {
   const source = data.pictures[position];
   const alt = `Test image ${position} of class ${data.classes[label] ?? label}`;
   return el("figure", {},
-    source && el("img", { src: source, alt, class: source.startsWith("data:image/png") ? "tiny" : null, loading: "lazy" }),
+    source && el("img", { src: source, alt, class: source.startsWith("data:image/png") ? "tiny" : null }),
     el("figcaption", {},
       right ? el("span", { class: "yes" }, "✓ ", className(label)) : [el("span", { class: "no" }, "✗ ", className(answer)), el("div", { class: "soft" }, "is ", className(label))],
       el("div", { class: "soft" }, `${(100 * confidence).toFixed(0)} % sure`)));
@@ -94,5 +100,5 @@ function pictures(net) {
 
 function answersOf(net) {
   if (!net.answers) return el("p", { class: "hint" }, "What this net answers to each test image has not been kept.");
-  return [el("p", {}), el("div", { class: "columns" }, el("div", {}, classTable(net)), confusion(net.answers), el("div", {}, pictures(net)))];
+  return [confusion(net), el("div", {}, pictures(net))];
 }

@@ -26,11 +26,14 @@ def answer_table(predictions: Predictions, classes: int) -> dict[str, Any]:
     counts = [np.bincount(values, minlength=classes) for values in (labels, answers, labels[right])]
     codes, times = np.unique(labels[~right].astype(np.int64) * classes + answers[~right], return_counts=True)
     order = np.argsort(-times, kind="stable")[:MOST_PAIRS]
+    mistakes = np.stack([codes // classes, codes % classes, times], axis=1)[order]
     return {
         "images": len(labels),
         "top1": predictions.top1,
         "classes": np.stack(counts, axis=1).tolist(),
-        "pairs": [[int(code // classes), int(code % classes), int(n)] for code, n in zip(codes[order], times[order])],
+        "pairs": [
+            [int(code // classes), int(code % classes), int(n)] for code, n in np.stack([codes, times], axis=1)[order]
+        ],
         "kinds": len(codes),
     }
 

@@ -51,8 +51,9 @@ function budgetPanel() {
     const [text, budget] = at(Number(slider.value)), net = picked(budget);
     out.textContent = `${text.replace(/([kMG])$/, " $1")} multiply-adds`;
     slider.setAttribute("aria-valuetext", `${out.textContent}${net ? `: ${net.id}` : ""}`);
-    command.textContent = `nat pick ${quoted(data.run)} --max-macs ${text}${net && !net.finetuned ? " --finetune" : ""} -o ${net ? net.id : "picked"}`;
-    result.replaceChildren(
+    const words = [`nat pick ${quoted(data.run)}`, `--max-macs ${text}`, net && !net.finetuned && "--finetune", `-o ${net ? net.id : "picked"}`];
+    command.replaceChildren(...words.filter(Boolean).flatMap((word, i) => [i ? " " : "", el("span", { class: i ? "word" : null }, word)]));
+    result.replaceChildren(...[
       el("p", {}, "nat pick takes ", net ? idButton(net.id) : "no net: none is within it", net ? ":" : "."),
       net && el("dl", { class: "tiles" },
         el("div", {}, el("dt", {}, net.finetuned ? "test accuracy" : "in the search"),
@@ -60,8 +61,8 @@ function budgetPanel() {
             el("small", {}, net.finetuned ? range(net.test_interval) : "validation, supernet's weights"))),
         el("div", {}, el("dt", {}, "multiply-adds"), el("dd", {}, amount(net.macs), el("small", {}, `${amount(net.params)} parameters`)))),
       net && !net.finetuned && el("p", { class: "hint" }, "The run has not fine-tuned this net: --finetune does it."),
-    );
-    change({ budget });
+    ].filter(Boolean));
+    change({ budget: Number(slider.value) < STEPS ? budget : null });
   };
   slider.addEventListener("input", update);
   const panel = el("div", { class: "picked" },

@@ -125,9 +125,9 @@ def _classes(bundles: Sequence[Path]) -> list[str]:
 def costs(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Wall-clock seconds of each part of a run, from its events.
 
-    "prepare" is what comes before the first step (fitting a classifier), "fit" the surrogate's, "evolve" the search's on
-    it, "finetune" the fine-tuning and measuring of the nets that are reported, "other" all that is none of these, and 0
-    for runs of older versions, whose events do not say.
+    "prepare" is what comes before the first step (fitting a classifier), "fit" the surrogate's, "evolve" the search's
+    on it, "finetune" the fine-tuning and measuring of the nets that are reported, "other" all that is none of these,
+    and 0 for runs of older versions, whose events do not say.
     """
     seconds, elapsed = dict.fromkeys(COSTS, 0.0), 0.0
     for event in events:

@@ -33,7 +33,7 @@ const points = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toF
 const amount = (value) => (known(value) ? `${(value / 1e6).toFixed(value < 1e6 ? 3 : 2)} M` : "–");
 const whole = (value) => Number(value).toLocaleString("en-US");
 const fixed = (value, digits) => (known(value) ? value.toFixed(digits) : "–");
-const range = (pair) => (pair ? `${percent(pair[0], 1)} to ${percent(pair[1], 1)}` : "");
+const range = (pair) => (pair ? `${(100 * pair[0]).toFixed(1)}–${percent(pair[1], 1)}` : "");
 
 function duration(seconds) {
   if (seconds < 90) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
@@ -90,5 +90,5 @@ function table(label, columns, rows, attributes = {}) {
     el("tr", { "aria-current": row.current ? "true" : null }, (row.cells || row).map((cell) => el("td", {}, cell))),
   );
   const content = el("table", { "aria-label": label }, el("thead", {}, head), el("tbody", {}, body));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label, ...attributes }, content);
+  return el("div", { class: rows.length > 12 ? "scroll" : "scroll all", tabindex: "0", role: "region", "aria-label": label, ...attributes }, content);
 }

@@ -61,7 +61,7 @@ def _plot_genes(genes: list[dict[str, Any]], path: Path) -> None:
 
 
 def _plot_classes(counts: list[list[int]], names: list[str], path: Path) -> None:
-    """Share of each class's test images that the net names right, the least at the top; of many classes the 40 worst."""
+    """Share of each class's test images that the net names right, the least at the top; of many the 40 worst."""
     shares = sorted((right / images, names[i]) for i, (images, _, right) in enumerate(counts) if images)[:40][::-1]
     figure, axes = single(6.5, 0.8 + 0.22 * len(shares))
     axes.barh(range(len(shares)), [100 * share for share, _ in shares], color=FINETUNED)

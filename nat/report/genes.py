@@ -62,12 +62,12 @@ def _effect(
     rows = space.features(np.concatenate([high, low]))
     weights = np.repeat([-1.0, 1.0], len(low)) / len(low)  # an error less is an accuracy more
     variance = weights @ model.covariance(rows) @ weights
-    macs = [MACS.values(problem.costs, encodings) for encodings in (low, high)]
+    macs = MACS.values(problem.costs, high) / MACS.values(problem.costs, low)
     return {
         **says,
         "gain": float(weights @ model.predict(rows)[0]),
-        "deviation": float(np.sqrt(max(variance, 0.0))),
-        "macs": float(np.exp(np.mean(np.log(macs[1] / macs[0])))),
+        "deviation": max(float(variance), 0.0) ** 0.5,
+        "macs": float(np.exp(np.mean(np.log(macs)))),
     }
 
 

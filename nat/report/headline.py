@@ -23,9 +23,9 @@ def headline(config: Mapping[str, Any], front: Mapping[str, Any]) -> dict[str, A
         front: content of front.json, or the best so far.
 
     Returns:
-        `title`; `asked`: a sentence; `verdict`: the first sentence of the front's verdict, which says whether the search
-        paid; `more`: the other ones; `best`: id of the most accurate net on validation images, the cheapest of several,
-        and `cheapest`: id of the cheapest net that is statistically tied with it; None where there are none.
+        `title`; `asked`: a sentence; `verdict`: the first sentence of the front's verdict, which says whether the
+        search paid; `more`: the other ones; `best`: id of the most accurate net on validation images, the cheapest of
+        several, and `cheapest`: id of the cheapest net that is statistically tied with it; None where there are none.
     """
     options, data = config["options"], config["data"]
     name = str(front.get("dataset") or data.get("name") or Path(str(data.get("source", "images"))).name)
@@ -62,7 +62,8 @@ def _asked(name: str, options: Mapping[str, Any], data: Mapping[str, Any]) -> st
         f"Adapt the supernet {Path(str(options.get('supernet', '?'))).name} to {name} "
         f"({data.get('classes', '?')} classes; {', '.join(sizes)} images) and find subnets that trade "
         f"{_traded(str(options.get('objectives', 'top1,macs')))}{', with ' if limits else ''}{', '.join(limits)}. "
-        f"Strategy {options.get('searcher', '?')}, effort {options.get('effort', '?')}, seed {options.get('seed', '?')}."
+        f"Strategy {options.get('searcher', '?')}, effort {options.get('effort', '?')}, "
+        f"seed {options.get('seed', '?')}."
     )
 
 

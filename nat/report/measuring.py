@@ -61,8 +61,8 @@ class Images:
         predictions = Predictions.of(logits, splits.test.labels)
         if abs(predictions.top1 - loaded.metrics["test"]["top1"]) > TOLERANCE:
             self.notes.append(
-                f"{bundle.name} was measured again and is right on {predictions.top1:.4f} of the test images, where its "
-                f"metrics.json says {loaded.metrics['test']['top1']:.4f}: its classes and mistakes are those of now."
+                f"{bundle.name} was measured again and is right on {predictions.top1:.4f} of the test images, where "
+                f"its metrics.json says {loaded.metrics['test']['top1']:.4f}: classes and mistakes are those of now."
             )
         else:
             self._keep(lambda: predictions.save(bundle))

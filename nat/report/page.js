@@ -17,8 +17,8 @@ function themeButton() {
 function showHeadline() {
   const line = data.headline, net = line.best && data.nets[line.best], cheap = line.cheapest && data.nets[line.cheapest];
   document.getElementById("top").replaceChildren(
-    el("div", {}, el("p", { class: "eyebrow" }, "Neural architecture transfer"), el("h1", {}, name(line.title)), el("p", {}, line.asked)),
-    themeButton());
+    el("div", {}, el("p", { class: "eyebrow" }, "Neural architecture transfer"), el("h1", {}, name(line.title))),
+    themeButton(), el("p", { class: "asked" }, line.asked));
   const tile = (term, value, small) => el("div", {}, el("dt", {}, term), el("dd", {}, value, small && el("small", {}, small)));
   const tuned = net && known(net.test_top1);
   const best = net && el("dl", { class: "tiles" },

@@ -1,4 +1,4 @@
-"""The page: one template, the style, the scripts and the data, in one file that needs nothing else and asks for nothing.
+"""The page: one template, the style, the scripts and the data, in one file that needs and asks for nothing else.
 
 Names of classes and paths are anybody's text. They reach the page as JSON in which no `<` is left, and the scripts put
 them in as text nodes only. A content policy by digest lets no other script or style run and no address be fetched.

@@ -4,13 +4,14 @@ function stageRow(title, what, blocks) {
   return el("li", {}, el("div", { class: "what" }, el("b", {}, title), " ", what), el("div", { class: "row" }, blocks));
 }
 
-function blockOf([kernel, expand, channels]) {
+function blockOf([kernel, expand, channels], most) {
   const depth = { 3: "14%", 5: "30%", 7: "46%" }[kernel] || "22%";
   return el("div", { class: "block", style: { "--depth": depth } },
-    el("b", {}, `${kernel}×${kernel}`), `×${expand} → ${channels}`);
+    el("b", {}, `${kernel}×${kernel}`), `×${expand} → ${channels}`, el("i", { style: { width: `${(100 * channels) / most}%` } }));
 }
 
 function architecture(blocks) {
+  const most = Math.max(...blocks.stages.flatMap((stage) => stage.blocks.map((block) => block[2])));
   const plain = (title, text) => el("div", { class: "block plain" }, el("b", {}, title), text);
   const rows = [stageRow("Stem", `${blocks.input} → ${blocks.stem.size} px`, [
     plain("3×3, stride 2", `${blocks.stem.channels} channels`), plain("fixed block", `${blocks.fixed.channels} channels`)])];
@@ -18,13 +19,13 @@ function architecture(blocks) {
     const count = stage.blocks.length;
     const absent = Array.from({ length: Math.max(0, stage.most - count) }, () => el("div", { class: "block absent" }, el("b", {}, "–"), "left out"));
     const notes = [`${stage.channels} channels, ${stage.size} px`, `${count} of ${stage.most} layers`];
-    rows.push(stageRow(`Stage ${number + 1}`, `${notes.join(", ")}${stage.squeeze ? ", squeeze-excite" : ""}`, [stage.blocks.map(blockOf), absent]));
+    rows.push(stageRow(`Stage ${number + 1}`, `${notes.join(", ")}${stage.squeeze ? ", SE" : ""}`, [stage.blocks.map((block) => blockOf(block, most)), absent]));
   });
   const classes = data.classes.length || data.front.num_classes;
   rows.push(stageRow("Head", "", [blocks.head.map((width) => plain("1×1", `${width} channels`)), plain("classifier", `${classes} classes`)]));
   return [
     el("h3", {}, "Architecture"),
-    el("p", { class: "hint" }, "One box is one layer: kernel, expand ratio → channels in between. Dashed: layers that the supernet has and this net leaves out."),
+    el("p", { class: "hint" }, "One box is one layer: kernel, expand ratio → channels in between, which the bar below shows. Dashed: layers that the supernet has and this net leaves out. SE: with squeeze-and-excite."),
     el("ol", { class: "blocks", id: "architecture" }, rows),
   ];
 }
@@ -48,8 +49,9 @@ function subnetBody(id) {
     el("p", { class: "note" }, "The run has no bundle of this net; nat pick makes one.");
   return [
     numbersOf(id), el("p", {}), place,
-    net.blocks && architecture(net.blocks),
-    answersOf(net),
+    el("div", { class: `columns${net.blocks && net.answers ? " two" : ""}` },
+      net.blocks && el("div", {}, architecture(net.blocks)), net.answers && el("div", {}, classTable(net))),
+    el("p", {}), answersOf(net),
   ];
 }
 
