@@ -31,9 +31,7 @@ def answer_table(predictions: Predictions, classes: int) -> dict[str, Any]:
         "images": len(labels),
         "top1": predictions.top1,
         "classes": np.stack(counts, axis=1).tolist(),
-        "pairs": [
-            [int(code // classes), int(code % classes), int(n)] for code, n in np.stack([codes, times], axis=1)[order]
-        ],
+        "pairs": mistakes.tolist(),
         "kinds": len(codes),
     }
 

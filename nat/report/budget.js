@@ -62,7 +62,7 @@ function budgetPanel() {
         el("div", {}, el("dt", {}, "multiply-adds"), el("dd", {}, amount(net.macs), el("small", {}, `${amount(net.params)} parameters`)))),
       net && !net.finetuned && el("p", { class: "hint" }, "The run has not fine-tuned this net: --finetune does it."),
     ].filter(Boolean));
-    change({ budget: Number(slider.value) < STEPS ? budget : null });
+    change({ budget: Number(slider.value) < STEPS ? budget : null, pick: net && net.id });
   };
   slider.addEventListener("input", update);
   const panel = el("div", { class: "picked" },

@@ -86,7 +86,7 @@ function drawFront(place, width) {
       el("div", {}, `${percent(accuracy(id, state.split))} ${interval(id, state.split) ? `(${range(interval(id, state.split))})` : ""}`),
       tied.has(id) && state.split !== "search" ? el("div", {}, "tied with the most accurate") : "",
     );
-    bubble.style.left = `${Math.max(0, Math.min(width - 216, px - 107))}px`;
+    bubble.style.left = `${Math.max(0, Math.min(width - 238, px - 118))}px`;
     bubble.style.top = py > 150 ? "" : `${py + 24}px`;
     bubble.style.bottom = py > 150 ? `${box.bottom + 48 - py + 22}px` : "";
   };
@@ -96,8 +96,8 @@ function drawFront(place, width) {
   const names = nets.filter((id) => data.nets[id].control).map((id) => {
     const px = x(data.nets[id].macs), anchor = px > width * 0.7 ? "end" : px < width * 0.3 ? "start" : "middle";
     const low = (interval(id, split) || [accuracy(id, split)])[0];
-    const py = Math.min(box.bottom - 6, y(low) + 18);
-    const dx = anchor === "end" ? 8 : anchor === "start" ? -8 : 0;
+    const beside = y(low) + 24 > box.bottom, py = beside ? y(accuracy(id, split)) + 4 : y(low) + 18;
+    const dx = { end: 8, start: -8, middle: 0 }[anchor] * (beside ? -2.5 : 1);
     return svg("text", { class: "name", x: px + dx, y: py, "text-anchor": anchor }, data.nets[id].control.replace(" subnet", ""));
   });
   const line = state.budget && x(Math.min(state.budget, ends[1]));
@@ -113,6 +113,8 @@ function drawFront(place, width) {
       svg("path", { class: "net", d: path, "stroke-width": 1.5, opacity: 0.55 }),
       names,
       marks,
+      line && state.pick && known(accuracy(state.pick, split)) &&
+        svg("circle", { class: "pick-ring", cx: x(data.nets[state.pick].macs), cy: y(accuracy(state.pick, split)), r: 8 }),
     ),
     bubble,
   );

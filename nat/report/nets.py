@@ -20,16 +20,8 @@ from nat.run_folder import RunFolder
 from nat.supernet.architecture import Architecture
 from nat.supernet.space import MobileNetSpace
 
-NUMBERS = (
-    "macs",
-    "params",
-    "resolution",
-    "val_top1",
-    "finetuned_val_top1",
-    "test_top1",
-    "val_interval",
-    "test_interval",
-)
+COSTS = ("macs", "params", "resolution")
+NUMBERS = (*COSTS, "val_top1", "finetuned_val_top1", "test_top1", "val_interval", "test_interval")
 
 
 def nets_of(front: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

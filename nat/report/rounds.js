@@ -32,7 +32,7 @@ function showRounds() {
     return;
   }
   const of = (key) => rounds.map((round) => [round.round, round[key]]);
-  const columns = ["round", "evaluations", "failed", "hypervolume", "new nets", "Kendall tau", "Spearman", "bias", "in 50 %", "in 90 %", "time"];
+  const columns = ["round", "evaluations", "failed", "hypervolume", "judged", "Kendall tau", "Spearman", "bias", "in 50 %", "in 90 %", "time"];
   const cells = rounds.map((r) => [String(r.round), whole(r.evaluations), whole(r.failed), fixed(r.hypervolume, 4), whole(r.compared),
     fixed(r.kendall_tau, 2), fixed(r.spearman, 2), known(r.bias) ? points(r.bias) : "–", percent(r.within_50, 0), percent(r.within_90, 0), r.seconds ? duration(r.seconds) : "–"]);
   section("rounds", "Round by round",
@@ -60,7 +60,7 @@ function showCost() {
   const color = (part) => ({ "--part": PARTS[part][1] });
   const rows = parts.map(([part, seconds]) => [[el("span", { class: "swatch", style: color(part) }), PARTS[part][0]], duration(seconds), percent(seconds / total, 1)]);
   section("cost", "Where the time went",
-    el("p", { class: "note" }, `${duration(total)} of wall-clock time on ${data.config.device ?? "this machine"}, ${data.config.threads ?? "?"} threads; ${whole(data.front.evaluations ?? 0)} evaluations.`),
+    el("p", { class: "note" }, `${duration(total)} of wall-clock time on ${data.config.device ?? "this machine"}, ${data.config.threads ?? "?"} thread${data.config.threads === 1 ? "" : "s"}; ${whole(data.front.evaluations ?? 0)} evaluations.`),
     el("div", { class: "stack", "aria-hidden": "true" }, parts.map(([part, seconds]) => el("i", { style: { ...color(part), "flex-grow": String(seconds / total), "flex-basis": "0" } }))),
     table("Time by part", ["part", "time", "share"], rows));
 }

@@ -157,7 +157,7 @@ def test_by_keyboard(run: Path, browser: Any, command: Command, tmp_path: Path) 
     assert ids[0] == json.loads((run / "front.json").read_text())["front"][0]["id"] and kinds == sum(net["d"])
     browser.execute_script("document.querySelector('#budget').focus()")
     found = set()
-    for keys in ("\ue010", "\ue011", "\ue014" * 3):  # to the end, to the beginning, three steps
+    for keys in ("\ue010", "\ue011", "\ue014" * 60):  # to the end, to the beginning, sixty steps
         press(browser, keys)
         words = text_of(browser, "#pick-command").split()
         found.add(words[words.index("--max-macs") + 1])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
@@ -141,6 +141,7 @@ def test_the_best_net_is_the_most_accurate_and_then_the_cheapest() -> None:
 ANY_TEXT = st.recursive(st.text() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
+@settings(max_examples=30)
 @given(ANY_TEXT)
 def test_any_text_is_embedded_without_an_end_of_the_script(content: Any) -> None:
     text = pages.embedded(content)
