@@ -24,6 +24,7 @@ from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.errors import CheckpointError, InputError, RunError
 from nat.files import read_json, write_json, write_text
+from nat.predictions import Predictions
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import costs_of, space_around
 from nat.supernet.evaluation import (
@@ -105,6 +106,7 @@ def save_bundle(
     labels: tuple[str, ...],
     metrics: Mapping[str, Any],
     correct: Mapping[str, Tensor] | None = None,
+    predictions: Predictions | None = None,
 ) -> None:
     """Writes a bundle; the folder appears whole.
 
@@ -115,12 +117,15 @@ def save_bundle(
         labels: class names.
         metrics: what was measured, and on which data.
         correct: by split, on which images the network was right, shape (n,); for paired comparisons.
+        predictions: its answers to the test images; for reports.
     """
     with whole_folder(path) as draft:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in subnet.state_dict().items()}
         save_file(state, draft / "model.safetensors")
         if correct is not None:
             save_file({split: right.contiguous() for split, right in correct.items()}, draft / CORRECT)
+        if predictions is not None:
+            predictions.save(draft)
         write_json(draft / "architecture.json", with_structure(subnet.architecture.to_json(), subnet.structure))
         write_json(draft / "preprocess.json", preprocess.to_json())
         write_json(draft / "labels.json", list(labels))

@@ -16,6 +16,7 @@ from nat.commands import (
     growing,
     importing,
     measuring,
+    reporting,
     runs,
     training,
 )
@@ -40,6 +41,7 @@ app.command("export")(deploying.export)
 app.command("predict")(deploying.predict)
 app.command("push")(deploying.push)
 app.command("pull")(deploying.pull)
+app.command("report")(reporting.report)
 app.command("pretrain")(training.pretrain)
 app.command("macs")(catalogues.macs)
 app.command("latency")(measuring.latency)

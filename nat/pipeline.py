@@ -22,7 +22,7 @@ from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits, hold_out
 from nat.datasets.stream import Batching, TrainStream
-from nat.errors import BudgetError, RunError
+from nat.errors import BudgetError, NatError, RunError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import write_json
 from nat.finetuning import FinetuneRecipe, train_subnet
@@ -32,6 +32,7 @@ from nat.meter import Prices, settled
 from nat.objectives import ERROR, read_objectives
 from nat.options import TransferOptions, steps_of
 from nat.plan import Pace, Plan, within_evaluations
+from nat.predictions import Predictions
 from nat.preparation import (
     feasible,
     latency_table,
@@ -49,6 +50,7 @@ from nat.pretrained.catalogue import load_supernet
 from nat.pretrained.store import load_supernet_file, save_supernet
 from nat.problem import SearchProblem
 from nat.progress import Progress, Silence
+from nat.report.writing import write_page
 from nat.reports import write_report
 from nat.run_folder import RunFolder
 from nat.search import Search
@@ -204,7 +206,16 @@ class Transfer:
             self.tuning_steps = budget.settle({*front, *ends.values()}, self._tuning_steps(stream))
         tuned = {architecture: self._tuned(architecture, self.folder.subnets) for architecture in front}
         controls = {name: self._tuned(architecture, self.folder.controls) for name, architecture in ends.items()}
-        return write_report(self.folder, self.problem, self.options, evaluations, tuned, controls)
+        report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls)
+        self._write_page()
+        return report
+
+    def _write_page(self) -> None:
+        """Writes report.html; the run is finished without it, and `nat report` makes it at any time."""
+        try:
+            write_page(self.folder, self.folder.report, self.progress, self.splits)
+        except NatError as error:
+            self.progress.say(f"there is no report.html: {error} Try 'nat report {self.folder.path}'.")
 
     def _reported(self, evaluations: Sequence[Evaluation]) -> list[Architecture]:
         """What is fine-tuned: a spread over the front, or the best net within each of the multiply-adds asked for."""
@@ -415,7 +426,8 @@ class Transfer:
             "data": self._data(),
         }
         correct = {name: logits[name].argmax(dim=1) == images.labels for name, images in splits.items()}
-        save_bundle(path, plain, preprocess, self.splits.classes, metrics, correct)
+        predictions = Predictions.of(logits["test"], self.splits.test.labels)
+        save_bundle(path, plain, preprocess, self.splits.classes, metrics, correct, predictions)
 
     def _data(self) -> dict[str, Any]:
         return {

@@ -1,8 +1,11 @@
-"""Pictures of a run."""
+"""Pictures of a run, as PNG or, by the name of the file, as SVG."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -11,17 +14,28 @@ from nat.files import whole_file
 INK, SEARCHED, FINETUNED, CONTROL = "#333333", "#c2cad3", "#0b6e99", "#d1495b"
 
 
-def plot_front(front: dict[str, Any], searched: list[tuple[float, float]], path: Path) -> None:
-    """Draws front.json: everything evaluated, the front as searched and as fine-tuned, and the controls.
+def single(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of a size in inches with one pair of axes."""
+    figure = Figure(figsize=(width, height), dpi=140, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def written(figure: Figure, path: Path, suffix: str) -> None:
+    """Writes a figure in the format of a suffix; the same figure gives the same file, and text of SVG stays text."""
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nat"}):
+        figure.savefig(path, format=suffix[1:], metadata={"Date": None} if suffix == ".svg" else None)
+
+
+def plot_front(front: Mapping[str, Any], searched: Sequence[Sequence[float]], path: Path) -> None:
+    """Draws front.json: everything evaluated, the front as searched and as fine-tuned, its intervals, and the controls.
 
     Args:
         front: content of front.json.
         searched: (multiply-adds, validation accuracy) of all subnets evaluated with the final weights.
-        path: of the PNG.
+        path: of the picture.
     """
-    figure = Figure(figsize=(8, 5), dpi=140, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = single(8, 5)
     nets = sorted(front["front"], key=lambda net: net["macs"])
     millions = [net["macs"] / 1e6 for net in nets]
     if searched:
@@ -42,6 +56,9 @@ def plot_front(front: dict[str, Any], searched: list[tuple[float, float]], path:
         label="front, supernet's weights (validation)",
     )
     tuned = [net for net in nets if net["finetuned"]]
+    for net in tuned:
+        if ends := net.get("test_interval"):
+            axes.vlines(net["macs"] / 1e6, 100 * ends[0], 100 * ends[1], color=FINETUNED, alpha=0.4, lw=1.5)
     axes.plot(
         [net["macs"] / 1e6 for net in tuned],
         [100 * net["test_top1"] for net in tuned],
@@ -64,15 +81,15 @@ def plot_front(front: dict[str, Any], searched: list[tuple[float, float]], path:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False)
     with whole_file(path) as draft:
-        figure.savefig(draft, format="png")
+        written(figure, draft, path.suffix)
 
 
-def plot_rounds(front: dict[str, Any], path: Path) -> None:
+def plot_rounds(front: Mapping[str, Any], path: Path) -> None:
     """Draws the hypervolume after each round against evaluations and against seconds.
 
     Args:
         front: content of front.json.
-        path: of the PNG.
+        path: of the picture.
     """
     figure = Figure(figsize=(8, 3.6), dpi=140, layout="constrained")
     FigureCanvasAgg(figure)
@@ -90,4 +107,4 @@ def plot_rounds(front: dict[str, Any], path: Path) -> None:
     figure.axes[0].set_ylabel("hypervolume (share of the box)")
     figure.suptitle(f"{front['dataset']}: each round's front with its own weights", x=0.02, ha="left")
     with whole_file(path) as draft:
-        figure.savefig(draft, format="png")
+        written(figure, draft, path.suffix)

@@ -61,6 +61,8 @@ class RunFolder:
         self.front = self.path / "front.json"
         self.picture = self.path / "front.png"
         self.progress_picture = self.path / "rounds.png"
+        self.report = self.path / "report.html"
+        self.thumbnails = self.path / "thumbnails.json"
         self.subnets = self.path / "subnets"
         self.controls = self.path / "controls"
         self._opened = time.monotonic()

@@ -298,6 +298,8 @@ def _show(report: dict[str, Any], out: Path, json: bool) -> None:
         print(f"{reason['count']} of {failures['count']} failed evaluations: {reason['error']}")
     if report.get("finished", True):
         print(f"picture: {out / 'front.png'}   subnets: {out / 'subnets'}")
+        page = out / "report.html"
+        print(f"report: {page if page.is_file() else f'nat report {out}'}")
 
 
 PARTS = ("adapt", "evaluate", "fit", "evolve", "other")

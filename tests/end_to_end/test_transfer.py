@@ -34,6 +34,7 @@ BUNDLE = {
     "labels.json",
     "metrics.json",
     "correct.safetensors",
+    "predictions.safetensors",
     "README.md",
 }
 

@@ -46,6 +46,7 @@ def test_wheel_holds_nat_and_its_metadata_only(wheel: Path) -> None:
     for package, folder in FOLDERS.items():
         files = [*(ROOT / folder).rglob("*.py"), *(ROOT / folder).glob("weights/*.json")]
         files += (ROOT / folder).glob("weights/*.safetensors")
+        files += (path for kind in ("html", "css", "js") for path in (ROOT / folder).glob(f"report/*.{kind}"))
         expected |= {f"{package}/{path.relative_to(ROOT / folder).as_posix()}" for path in files}
     assert {name for name in names if name.startswith("nat/")} == expected
     assert any("LICENSE" in name for name in names)
