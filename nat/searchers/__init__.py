@@ -6,8 +6,8 @@ from nat.searchers.darts import DartsSearcher
 from nat.searchers.evolutionary import NatSearcher
 from nat.searchers.gdas import GdasSearcher
 from nat.searchers.genetic import GeneticSearcher
-from nat.searchers.progressive import ProgressiveSearcher
 from nat.searchers.nasp import NaspSearcher
+from nat.searchers.progressive import ProgressiveSearcher
 from nat.searchers.random import RandomSearcher
 from nat.searchers.regevo import RegularisedEvolution
 from nat.searchers.reinforce import ReinforceSearcher

@@ -21,7 +21,7 @@ from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.candidates import without
 from nat.searchers.random import unseen
-from nat.searchers.sandwich import DRAWN, train_sandwich
+from nat.searchers.sandwich import DRAWN, PASSES, train_sandwich
 from nat.searchers.scalar import best_by_turns
 from nat.selection import predicted
 from nat.supernet.sampling import sample_like, sample_stratified, vary
@@ -45,6 +45,7 @@ class ProgressiveSearcher:
 
     name = "pnas"
     title = "progressive search, PNAS's idea on a supernet: stage by stage, a beam and its predicted extensions"
+    passes = PASSES
 
     def __init__(
         self, *, levels: int | None = None, surrogate: Callable[[], Surrogate] = MLPEnsemble, most: int = MOST

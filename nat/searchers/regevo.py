@@ -15,7 +15,7 @@ from nat.pareto import Floats
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.random import unseen
-from nat.searchers.sandwich import DRAWN, train_sandwich
+from nat.searchers.sandwich import DRAWN, PASSES, train_sandwich
 from nat.searchers.scalar import by_age, scaled, weight_vectors
 from nat.supernet.sampling import sample_like, sample_stratified, vary
 from nat.supernet.searchable import Encodings
@@ -37,6 +37,7 @@ class RegularisedEvolution:
 
     name = "regevo"
     title = "regularised evolution: a tournament's winner has a child with one gene changed, the oldest leave"
+    passes = PASSES
     seconds: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, *, population: int = 50, sample: int = 10) -> None:

@@ -17,7 +17,7 @@ from nat.pareto import Floats
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.random import unseen
-from nat.searchers.sandwich import DRAWN, train_sandwich
+from nat.searchers.sandwich import DRAWN, PASSES, train_sandwich
 from nat.searchers.scalar import by_age, weight_vectors
 from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import sample_like, sample_stratified
@@ -99,6 +99,7 @@ class ReinforceSearcher:
 
     name = "reinforce"
     title = "REINFORCE: a categorical policy for each gene, rewards less their moving average, Adam"
+    passes = PASSES
     seconds: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, *, rate: float = 0.1, decay: float = 0.9) -> None:
