@@ -160,9 +160,11 @@ def default_of(problem: SearchProblem) -> Encodings:
     space = problem.space
     middle = space.repair((space.lower + space.upper + 1) // 2) if space.ordered else space.encode([space.largest()])
     if problem.allows(middle)[0]:
-        return middle[0]
+        found: Encodings = middle[0]
+        return found
     allowed = sample_stratified(problem.costs, 9, np.random.default_rng(0), problem.limits)
-    return allowed[len(allowed) // 2]
+    found = allowed[len(allowed) // 2]
+    return found
 
 
 def grown_to(problem: SearchProblem, known: Encodings, groups: Sequence[Encodings], level: int) -> Encodings:

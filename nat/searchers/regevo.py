@@ -85,6 +85,6 @@ def neighbours(problem: SearchProblem, parent: Encodings, rng: Generator) -> Enc
 
     A space may repair a changed gene away, or others with it; such draws do not count.
     """
-    drawn = vary(problem.space, np.tile(parent, (TRIES, 1)), rng, genes=1)
+    drawn: Encodings = vary(problem.space, np.tile(parent, (TRIES, 1)), rng, genes=1)
     drawn = drawn[(drawn != parent).sum(axis=1) == 1]
     return drawn[problem.allows(drawn)] if len(drawn) else drawn

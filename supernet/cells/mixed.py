@@ -39,7 +39,8 @@ class QuickMaxPool(nn.MaxPool2d):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, c, h, w) to (n, c, ceil(h / stride), ceil(w / stride))."""
         if torch.is_grad_enabled() or x.device.type != "cpu":
-            return super().forward(x)
+            pooled: Tensor = super().forward(x)
+            return pooled
         kernel, stride = self.kernel_size, self.stride
         assert isinstance(kernel, int) and isinstance(stride, int)
         for dim in (2, 3):
@@ -107,7 +108,8 @@ class MixedCell(nn.Module):
         ):
             x = states[source]
             assert x is not None, "edges are sorted by the node they go to"
-            out = mix(_without_zeros(mixtures[name], options), options, x)
+            assert isinstance(options, nn.ModuleList)
+            out = mix(_without_zeros(mixtures[name], options), list(options), x)
             if out is None and states[node] is None:
                 out = torch.zeros_like(x[:, :, ::stride, ::stride])
             if out is not None:
@@ -199,6 +201,7 @@ class MixedNetwork(nn.Module):
         for cell in self.cells:
             if isinstance(cell, MixedCell):
                 for name, options in zip(cell.names, cell.operations, strict=True):
+                    assert isinstance(options, nn.ModuleList)
                     here = tuple(sum(weight.numel() for weight in option.parameters()) for option in options)
                     sizes[name] = tuple(map(sum, zip(sizes.get(name, (0,) * len(here)), here, strict=True)))
         return sizes
