@@ -80,6 +80,14 @@ def test_a_model_without_a_bundle_says_how_it_is_made() -> None:
         timm.create_model("nat_subnet")
 
 
+def test_one_source_file_registers() -> None:
+    home = Path(nat.timm_plugin.__file__)
+    root = home.parent
+    folders = [root, *(root.parent / name for name in ("supernet", "datasets", "pretrained"))]
+    found = [path for folder in folders for path in folder.rglob("*.py") if "register_model" in path.read_text("utf-8")]
+    assert found == [home]
+
+
 @pytest.mark.slow
 def test_only_the_plugin_registers() -> None:
     code = "import nat, nat.bundle, nat.pretrained.timm_models, timm; raise SystemExit(timm.is_model('nat_subnet'))"
