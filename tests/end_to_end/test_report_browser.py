@@ -157,12 +157,12 @@ def test_by_keyboard(run: Path, browser: Any, command: Command, tmp_path: Path) 
     assert ids[0] == json.loads((run / "front.json").read_text())["front"][0]["id"] and kinds == sum(net["d"])
     browser.execute_script("document.querySelector('#budget').focus()")
     found = set()
-    for keys in ("\ue010", "\ue011", "\ue014" * 60):  # to the end, to the beginning, sixty steps
+    for number, keys in enumerate(("\ue010", "\ue011", "\ue014" * 60)):  # to the end, to the beginning, sixty steps
         press(browser, keys)
         words = text_of(browser, "#pick-command").split()
         found.add(words[words.index("--max-macs") + 1])
         named = text_of(browser, "#picked button")
-        out = tmp_path / str(len(found))
+        out = tmp_path / str(number)
         outcome = command("pick", run, "--max-macs", words[words.index("--max-macs") + 1], "-o", out, "--json")
         assert outcome.code == 0 and outcome.json["id"] == named == words[-1]
         assert named in browser.execute_script(
