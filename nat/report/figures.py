@@ -27,7 +27,8 @@ def write_figures(content: Mapping[str, Any], folder: Path) -> list[Path]:
         InputError: they cannot be written.
     """
     make_folder(folder)
-    front, best = content["front"], content["nets"].get(content["headline"]["best"])
+    front = {**content["front"], "dataset": content["headline"]["title"], "rounds": content["rounds"]}
+    best = content["nets"].get(content["headline"]["best"])
     drawn: list[Path] = []
     for kind in FORMATS:
         if front["front"]:
@@ -35,7 +36,7 @@ def write_figures(content: Mapping[str, Any], folder: Path) -> list[Path]:
             plot_front(front, content["searched"], drawn[-1])
         if content["rounds"]:
             drawn.append(folder / f"rounds.{kind}")
-            plot_rounds({**front, "rounds": content["rounds"]}, drawn[-1])
+            plot_rounds(front, drawn[-1])
         if content["genes"]:
             drawn.append(folder / f"genes.{kind}")
             _plot_genes(content["genes"]["genes"], drawn[-1])

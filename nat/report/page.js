@@ -28,8 +28,8 @@ function showHeadline() {
     cheap && line.cheapest !== line.best && tile("as good, but cheaper", idButton(line.cheapest), `${percent(cheap.test_top1)}, ${amount(cheap.macs)}`));
   const place = document.getElementById("headline");
   place.replaceChildren(...[
-    !data.finished && el("p", { class: "warn", id: "unfinished" }, "This run is not finished: nothing in it is final. ", "nat resume goes on with it."),
-    line.verdict && el("p", { class: "lead", id: "verdict" }, linked(line.verdict)),
+    !data.finished && el("p", { class: "warn", id: "unfinished" }, `This run is not finished, and nothing here is final: ${line.verdict || "go on with nat resume"}`),
+    data.finished && line.verdict && el("p", { class: "lead", id: "verdict" }, linked(line.verdict)),
     line.more.length > 0 && el("ul", { class: "plain" }, line.more.map((sentence) => el("li", {}, linked(sentence)))),
     best,
   ].filter(Boolean));
@@ -59,7 +59,7 @@ function showSettings() {
 }
 
 function start() {
-  state.selected = data.headline.best || shownNets[0] || null;
+  state.selected = data.headline.best || shownNets[0] || data.pareto[0] || null;
   showHeadline();
   showFront();
   showSubnet();

@@ -46,7 +46,7 @@ function numbersOf(id) {
 function subnetBody(id) {
   const net = data.nets[id];
   const place = net.folder ? el("p", { class: "note" }, "Bundle: ", el("a", { href: net.folder }, net.folder)) :
-    el("p", { class: "note" }, "The run has no bundle of this net; nat pick makes one.");
+    el("p", { class: "note" }, `The run has no bundle of this net${data.finished ? "; nat pick makes one" : ""}.`);
   return [
     numbersOf(id), el("p", {}), place,
     el("div", { class: `columns${net.blocks && net.answers ? " two" : ""}` },
