@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nat.bootstrap import CORRECT
@@ -232,7 +232,7 @@ def measure(model: Subnet, preprocess: Preprocess, images: ImageSet, device: tor
     return metrics_of(answers(model, preprocess, images, device), images.labels)
 
 
-def answers(model: Subnet, preprocess: Preprocess, images: ImageSet, device: torch.device | str = "cpu") -> Tensor:
+def answers(model: nn.Module, preprocess: Preprocess, images: ImageSet, device: torch.device | str = "cpu") -> Tensor:
     """Logits on a split, shape (n, classes), each image going from its file through `preprocess` alone.
 
     Args:

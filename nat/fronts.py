@@ -100,16 +100,27 @@ def row(
     }
 
 
-def control_row(name: str, metrics: dict[str, Any], known: Mapping[str, float] | None = None) -> dict[str, Any]:
-    """A control as front.json has it; what is known of it beyond the contract follows by name."""
+def control_row(
+    name: str,
+    kind: str,
+    metrics: dict[str, Any],
+    known: Mapping[str, float] | None = None,
+    correct: Mapping[str, NDArray[np.bool_]] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """A control as front.json has it; what is known of it beyond the contract follows by name.
+
+    `kind` is largest, smallest, random, timm or source; the last two are no subnets of the run and have no `id`.
+    """
     return {
         "name": name,
-        "id": metrics["id"],
+        "kind": kind,
+        **({"id": metrics["id"]} if "id" in metrics else {}),
         "macs": metrics["macs"],
         "params": metrics["params"],
         "resolution": metrics["resolution"],
         "finetuned_val_top1": metrics["val"]["top1"],
         "test_top1": metrics["test"]["top1"],
+        **intervals(correct),
         **{name: value for name, value in (known or {}).items() if name not in CONTRACT},
     }
 
@@ -118,15 +129,15 @@ def verdict(
     front: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]], limits: Mapping[str, float | None]
 ) -> list[str]:
     """How the front compares with the controls, in a sentence each, and one for each control that breaks a limit."""
-    over = [control["name"] for control in controls if any(_over(control[cost], limits[cost]) for cost in limits)]
+    over = [control["name"] for control in controls if any(_over(control.get(cost), limits[cost]) for cost in limits)]
     return [_comparison(front, control) for control in controls] + [
         f"The {name} is over the budget that the supernet was adapted for, which puts it at a disadvantage."
         for name in over
     ]
 
 
-def _over(cost: float, limit: float | None) -> bool:
-    return limit is not None and cost > limit
+def _over(cost: float | None, limit: float | None) -> bool:
+    return limit is not None and cost is not None and cost > limit
 
 
 def _comparison(front: Sequence[dict[str, Any]], control: dict[str, Any]) -> str:

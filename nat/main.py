@@ -13,6 +13,7 @@ from nat.commands import (
     checkpoints,
     comparing,
     deploying,
+    finetuning,
     growing,
     importing,
     measuring,
@@ -35,6 +36,7 @@ app.command("transfer")(runs.transfer)
 app.command("resume")(runs.resume)
 app.command("front")(runs.front)
 app.command("pick")(runs.pick)
+app.command("finetune")(finetuning.finetune)
 app.command("evaluate")(runs.evaluate)
 app.command("compare")(comparing.compare)
 app.command("export")(deploying.export)

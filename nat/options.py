@@ -45,7 +45,17 @@ class Effort(BaseModel):
     finetuning: str = Field(description="training of each subnet that is reported")
     finetuning_rate: float = Field(gt=0, allow_inf_nan=False, description="peak for fine-tuning")
     front: int = Field(ge=1, description="most subnets that are fine-tuned and reported")
-    controls: bool = Field(default=True, description="fine-tune the largest and the smallest subnet beside the front")
+    controls: Literal["none", "ends", "all"] = Field(
+        default="ends",
+        description="fine-tuned beside the front: the largest and the smallest subnet; all: random subnets and a "
+        "network of timm, too",
+    )
+
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _read_controls(cls, value: object) -> object:
+        """Runs of older versions say true or false."""
+        return {"true": "ends", "false": "none"}.get(str(value).lower(), value)
 
     @field_validator("first_training", "round_training", "finetuning")
     @classmethod
@@ -96,6 +106,7 @@ def efforts() -> dict[str, Effort]:
             finetuning="20 epochs",
             finetuning_rate=5e-4,
             front=8,
+            controls="all",
         ),
         "paper": Effort(
             initial=100,
@@ -113,6 +124,7 @@ def efforts() -> dict[str, Effort]:
             finetuning="50 epochs",
             finetuning_rate=5e-4,
             front=10,
+            controls="all",
         ),
     }
 

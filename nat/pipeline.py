@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from nat.archive import Archive, Evaluation, Proposal
-from nat.bundle import Bundle, answers, load_bundle, metrics_of, save_bundle
+from nat.bundle import Bundle, load_bundle
+from nat.controls import Control, shrinks, subnets_beside, timm_control, timm_like
 from nat.datasets.balance import evenness, loss_weights
 from nat.datasets.device_stream import training_stream
 from nat.datasets.images import ImageSet
@@ -25,14 +26,13 @@ from nat.datasets.stream import Batching, TrainStream
 from nat.errors import BudgetError, NatError, RunError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import write_json
-from nat.finetuning import FinetuneRecipe, train_subnet
+from nat.finetuning import FinetuneRecipe
 from nat.forecast import TimeBudget, Trial
 from nat.fronts import best_within, pareto_set, thinned
 from nat.meter import Prices, settled
 from nat.objectives import ERROR, read_objectives
 from nat.options import TransferOptions, steps_of
 from nat.plan import Pace, Plan, within_evaluations
-from nat.predictions import Predictions
 from nat.preparation import (
     feasible,
     latency_table,
@@ -58,8 +58,9 @@ from nat.searchers import Searcher, TrainedSearcher, check_searcher
 from nat.starting import MOST_IMAGES, adapted_to, has_general_features, start
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
-from nat.supernet.subnet import Subnet
+from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer
+from nat.tuning import Tuner, told_of
 from nat.warm_start import seeds_of
 
 PACKAGES = ("neural-architecture-transfer", "torch", "torchvision", "timm", "pymoo", "numpy", "scikit-learn")
@@ -172,11 +173,17 @@ class Transfer:
         max_error = 1.0 if options.min_top1 is None else 1.0 - options.min_top1
         self.problem = SearchProblem(costs, objectives, limits, max_error)
         self.problem.reference_point()  # a user's objective that fails does so here
-        supernet = adapted_to(supernet, space, self.splits.num_classes, options.seed).to(self.device)
         weights = loss_weights(options.balance, self.splits.train.labels, classes)
         self.class_weights = None if weights is None else weights.to(self.device)
-        # here, so that a subnet made later from the saved weights is the same to the last digit
-        self.supernet = supernet.to(memory_format=torch.channels_last)
+        self.supernet = self._placed(supernet)
+
+    def _placed(self, supernet: Supernet) -> Supernet:
+        """A supernet for the images' classes and sizes, on the device.
+
+        Its layout is set here, so that a subnet made later from the saved weights is the same to the last digit.
+        """
+        supernet = adapted_to(supernet, self.space, self.splits.num_classes, self.options.seed).to(self.device)
+        return supernet.to(memory_format=torch.channels_last)
 
     def config(self) -> dict[str, Any]:
         """Content of config.json: the options with every amount resolved, so that later defaults change nothing."""
@@ -184,7 +191,7 @@ class Transfer:
         return {
             "options": self.options.model_dump(mode="json") | resolved,
             "space": self.space.to_json(),
-            "data": self._data() | looked_over(self.splits, self.options, self.progress),
+            "data": told_of(self.splits, self.options) | looked_over(self.splits, self.options, self.progress),
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "threads": torch.get_num_threads(),
             "device": str(self.device),
@@ -198,17 +205,55 @@ class Transfer:
             evaluations = self._search(archive)
         if not self.problem.keeping(evaluations):
             raise self._too_inaccurate(evaluations)
-        front, space = self._reported(evaluations), self.problem.space
-        ends = {"largest subnet": space.largest(), "smallest subnet": space.smallest()} if self.amounts.controls else {}
+        front = self._reported(evaluations)
+        beside = subnets_beside(self.amounts.controls, self.problem, front, self.options.seed)
         if self.options.time is not None:
             stream = self.stream(self.options.seed + 1)
             budget = self._time(stream, self.evaluator())
-            self.tuning_steps = budget.settle({*front, *ends.values()}, self._tuning_steps(stream))
+            # the network of another kind is taken to cost what the largest subnet does
+            nets = [*{*front, *(net for _, _, net in beside)}, *self._further([self.problem.space.largest()])]
+            self.tuning_steps = budget.settle(nets, self._tuning_steps(stream))
         tuned = {architecture: self._tuned(architecture, self.folder.subnets) for architecture in front}
-        controls = {name: self._tuned(architecture, self.folder.controls) for name, architecture in ends.items()}
+        controls = [Control.of(name, kind, self._tuned(net, self.folder.controls)) for name, kind, net in beside]
+        controls += [control for net in self._further(front[-1:]) if (control := self._outsider(net))]
         report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls)
         self._write_page()
         return report
+
+    def _further(self, nets: list[Architecture]) -> list[Architecture]:
+        """The nets if a control that is no subnet is asked for, else none."""
+        return nets if self.amounts.controls == "all" else []
+
+    def _outsider(self, like: Architecture) -> Control | None:
+        """The control that is no subnet: the network that the supernet was grown from, else one of timm from scratch.
+
+        Args:
+            like: the dearest net of the front, whose multiply-adds and input size timm's network is to have.
+        """
+        started = time.perf_counter()
+        if not self.card.elastic and shrinks(self.card.space):
+            control = Control.of("source network alone", "source", self._tuned_source())
+        elif has_general_features(self.card):
+            self.progress.say("no network of timm as a control: none from scratch would be fair to weights of ImageNet")
+            return None
+        else:
+            macs, classes = self.problem.costs.of(like)[0], self.splits.num_classes
+            name = timm_like(macs, like.resolution, classes, self.options.max_macs)
+            control = timm_control(name, like.resolution, self.tuner(), self.folder.controls, self.options.seed)
+        self.folder.log("finetune", time.perf_counter() - started, {"id": control.name})
+        return control
+
+    def _tuned_source(self) -> Bundle:
+        """The grown space's largest subnet with the weights it had before the adaptation, fine-tuned alone."""
+        path, net = self.folder.controls / "source", self.space.largest()
+        if not path.is_dir():
+            supernet, _ = load_supernet(self.options.supernet, seed=self.options.seed, model=self.options.model)
+            supernet = self._placed(supernet)
+            self._make_ready(supernet, self.evaluator())
+            subnet, tuner = supernet.extract(net, fast=True), self.tuner()
+            tuned = tuner.train(subnet, net.resolution, "the source network")
+            tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=Path(self.options.supernet).name)
+        return load_bundle(path)
 
     def _write_page(self) -> None:
         """Writes report.html; the run is finished without it, and `nat report` makes it at any time."""
@@ -338,21 +383,17 @@ class Transfer:
 
     def _start(self, evaluator: SubnetEvaluator) -> None:
         started = time.perf_counter()
-        ready = self.common.started
-        if len(self.shared) in ready:
-            self.supernet.load_state_dict(ready[len(self.shared)])
-        else:
-            start(
-                self.supernet,
-                self.card,
-                self.shared,
-                evaluator,
-                self.options.seed,
-                self.progress,
-                fit=self.amounts.fit_classifier,
-            )
-            ready[len(self.shared)] = copy.deepcopy(self.supernet.state_dict())
+        self._make_ready(self.supernet, evaluator)
         self.folder.log("start", time.perf_counter() - started)
+
+    def _make_ready(self, supernet: Supernet, evaluator: SubnetEvaluator) -> None:
+        """Does what a supernet needs before its first training step, or takes it up from a run of the same seed."""
+        ready, seed, fit = self.common.started, self.options.seed, self.amounts.fit_classifier
+        if len(self.shared) in ready:
+            supernet.load_state_dict(ready[len(self.shared)])
+            return
+        start(supernet, self.card, self.shared, evaluator, seed, self.progress, fit=fit)
+        ready[len(self.shared)] = copy.deepcopy(supernet.state_dict())
 
     def evaluator(self) -> SubnetEvaluator:
         """Measures architectures on this job's validation split."""
@@ -395,55 +436,17 @@ class Transfer:
 
     def write_subnet(self, architecture: Architecture, path: Path, *, finetune: bool) -> None:
         """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""
-        subnet = self.evaluator().calibrated(self.supernet, architecture)
+        subnet, tuner = self.evaluator().calibrated(self.supernet, architecture), self.tuner()
+        tuned = finetune and tuner.train(subnet, architecture.resolution, architecture.id)
+        tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=Path(self.options.supernet).name)
+
+    def tuner(self) -> Tuner:
+        """What fine-tunes and measures the nets of this run, all alike."""
         stream = self.stream(self.options.seed + 1)
         weights = () if self.class_weights is None else tuple(self.class_weights.tolist())
         recipe = FinetuneRecipe(self._tuning_steps(stream), self.amounts.finetuning_rate, class_weights=weights)
-        if finetune := finetune and recipe.steps > 0:
-            title = f"fine-tuning {architecture.id} at {architecture.resolution} px"
-            with self.progress.task(title, recipe.steps) as task:
-                train_subnet(subnet, stream, recipe, self.device, task.advance)
-        self._write_bundle(subnet.cpu(), path, finetuned=finetune)
-
-    def _write_bundle(self, subnet: Subnet, path: Path, *, finetuned: bool) -> None:
-        """Writes a bundle whose metrics are measured with the network as it is read back."""
-        architecture = subnet.architecture
-        plain = Subnet(self.space, architecture, self.splits.num_classes).eval()
-        plain.load_state_dict(subnet.state_dict())  # the values, not the layout, which decides rounding
-        preprocess = self.preprocessing(architecture.resolution)
-        macs, params = self.problem.costs.of(architecture)
-        splits = {"val": self.splits.val, "test": self.splits.test}
-        logits = {name: answers(plain, preprocess, images) for name, images in splits.items()}
-        metrics = {
-            "id": architecture.id,
-            "macs": macs,
-            "params": params,
-            "resolution": architecture.resolution,
-            "finetuned": finetuned,
-            "supernet": Path(self.options.supernet).name,  # of a file, not where it lies
-            **{name: metrics_of(logits[name], images.labels) for name, images in splits.items()},
-            "threads": torch.get_num_threads(),
-            "data": self._data(),
-        }
-        correct = {name: logits[name].argmax(dim=1) == images.labels for name, images in splits.items()}
-        predictions = Predictions.of(logits["test"], self.splits.test.labels)
-        save_bundle(path, plain, preprocess, self.splits.classes, metrics, correct, predictions)
-
-    def _data(self) -> dict[str, Any]:
-        return {
-            "name": self.splits.card.name,
-            "source": self.options.data,
-            "data_root": self.options.data_root,
-            "seed": self.options.seed,
-            "store_size": self.options.store_size,
-            "skip_corrupt": self.options.skip_corrupt,
-            "fingerprint": self.splits.fingerprint,
-            "classes": self.splits.num_classes,
-            "train": len(self.splits.train),
-            "val": len(self.splits.val),
-            "test": len(self.splits.test),
-            "skipped": len(self.splits.skipped),
-        }
+        data = told_of(self.splits, self.options)
+        return Tuner(self.splits, stream, recipe, self.preprocessing, data, self.device, self.progress)
 
     def _adapted_card(self) -> Card:
         return Card(

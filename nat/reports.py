@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nat.archive import Archive, Evaluation
-from nat.bootstrap import read_correct, ties
+from nat.bootstrap import Correct, read_correct, ties
 from nat.bundle import Bundle
+from nat.controls import Control
 from nat.errors import RunError, TransferError
 from nat.files import write_json
 from nat.fronts import (
@@ -27,6 +28,7 @@ from nat.problem import SearchProblem
 from nat.rounds import newest_whole, records
 from nat.run_folder import RunFolder
 from nat.supernet.architecture import Architecture
+from nat.verdict import comparisons, whether_it_paid
 from nat.warm_start import gain
 
 
@@ -36,7 +38,7 @@ def write_report(
     options: TransferOptions,
     evaluations: Sequence[Evaluation],
     tuned: Mapping[Architecture, Bundle],
-    controls: Mapping[str, Bundle],
+    controls: Sequence[Control],
 ) -> dict[str, Any]:
     """Writes front.json, last of all, as it says that the run is finished, and the pictures.
 
@@ -46,7 +48,7 @@ def write_report(
         options: what was asked.
         evaluations: those with the final weights.
         tuned: the bundles of the front.
-        controls: the bundles of the controls, by name.
+        controls: what the front is compared with.
 
     Returns:
         The content of front.json.
@@ -57,10 +59,7 @@ def write_report(
     correct = {bundle.metrics["id"]: read_correct(bundle.path) for bundle in tuned.values()}
     columns = columns_of(problem)
     rows = [row(e, tuned[e.architecture].metrics, columns, correct[e.architecture.id]) for e in front]
-    control_rows = [
-        control_row(name, bundle.metrics, problem.known_of(bundle.model.architecture))
-        for name, bundle in controls.items()
-    ]
+    control_rows = [_control_row(control, problem) for control in controls]
     tie = ties(rows, correct)
     with Archive(folder.archive) as archive:
         searched = _searched(folder, archive, problem, options, evaluations)
@@ -70,13 +69,30 @@ def write_report(
         "controls": control_rows,
         "ties": tie,
     }
+    paid = whether_it_paid(comparisons(rows, control_rows, _right(correct, controls)), report["search_seconds"])
     warm = [report["warm_start"]["says"]] if report["warm_start"] else []
-    report["verdict"] = [*verdict(rows, control_rows, report["limits"]), *([tie["says"]] if tie else []), *warm]
+    report["verdict"] = [
+        *([paid] if paid else []),
+        *verdict(rows, control_rows, report["limits"]),
+        *([tie["says"]] if tie else []),
+        *warm,
+    ]
     points = [(e.objectives["macs"], 1.0 - e.objectives["top1_error"]) for e in evaluations]
     plot_front(report, points, folder.picture)
     plot_rounds(report, folder.progress_picture)
     write_json(folder.front, report)
     return report
+
+
+def _control_row(control: Control, problem: SearchProblem) -> dict[str, Any]:
+    known = None if control.architecture is None else problem.known_of(control.architecture)
+    return control_row(control.name, control.kind, control.metrics, known, read_correct(control.path))
+
+
+def _right(correct: Mapping[str, Mapping[str, Correct]], controls: Sequence[Control]) -> dict[str, Correct]:
+    """On which test images nets are right: of the front by id, of controls by name."""
+    found = {**correct, **{control.name: read_correct(control.path) for control in controls}}
+    return {name: splits["test"] for name, splits in found.items() if "test" in splits}
 
 
 def front_so_far(folder: RunFolder) -> dict[str, Any]:
@@ -129,6 +145,7 @@ def _searched(
         "evaluations": len(archive),
         "weights_version": max((evaluation.weights_version for evaluation in evaluations), default=0),
         "seconds": round(folder.seconds_logged(), 1),
+        "search_seconds": round(sum(e["seconds"] for e in folder.read_events() if e["event"] != "finetune"), 1),
         "hypervolume": front_hypervolume(problem, evaluations),
         "reference_point": dict(zip(problem.names, problem.reference_point().tolist(), strict=True)),
         "objectives": list(problem.names),

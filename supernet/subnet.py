@@ -16,6 +16,7 @@ class InvertedResidual(nn.Module):
     def __init__(self, slot: Slot, kernel: int, expand: float, *, fast: bool = False) -> None:
         super().__init__()
         self.residual = slot.residual
+        self.drop_path: nn.Module = nn.Identity()  # fine-tuning may put stochastic depth here for a while
         mid, act, like = slot.mid_channels(expand), slot.activation, slot.conventions
         self.inverted_bottleneck = ConvNorm(slot.in_channels, mid, conventions=like, act=act, fast=fast)
         self.depth_conv = ConvNorm(mid, mid, kernel, slot.stride, conventions=like, depthwise=True, act=act, fast=fast)
@@ -26,7 +27,7 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, in_channels, h, w) to (n, out_channels, h / stride, w / stride), rounded up."""
         out: Tensor = self.point_linear(self.depth_conv(self.inverted_bottleneck(x)))
-        return x + out if self.residual else out
+        return x + self.drop_path(out) if self.residual else out
 
 
 class FixedBlock(nn.Module):

@@ -63,6 +63,13 @@ def transfer(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Overrides one setting of the effort.")
     ] = None,
+    controls: Annotated[
+        str | None,
+        typer.Option(
+            help="Fine-tuned beside the front: none, ends (largest and smallest), all (random and timm's, too). "
+            "Default: ends for --effort quick, else all."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -102,6 +109,7 @@ def transfer(
 
     if out is None:
         raise InputError("expected --out with the folder of the run, for example --out runs/flowers.")
+    overrides = overrides_of(set_ or []) | ({} if controls is None else {"controls": controls})
     given = {
         "data": data,
         "supernet": supernet,
@@ -116,7 +124,7 @@ def transfer(
         "latency": latency,
         "resolutions": resolutions,
         "effort": effort,
-        "overrides": overrides_of(set_) if set_ else None,
+        "overrides": overrides or None,
         "seed": seed,
         "device": device,
         "threads": threads,
@@ -131,8 +139,8 @@ def transfer(
         "warm_start": None if warm_start is None else str(warm_start),
     }
     settings = read_config(config) if config else {}
-    if set_ and isinstance(settings.get("overrides"), dict):
-        given["overrides"] = {**settings["overrides"], **overrides_of(set_)}
+    if overrides and isinstance(settings.get("overrides"), dict):
+        given["overrides"] = {**settings["overrides"], **overrides}
     settings.update({name: value for name, value in given.items() if value is not None})
     if "data" not in settings:
         raise InputError("expected DATA: the name of a data set (digits) or a folder of class sub-folders.")

@@ -86,9 +86,9 @@ def test_rows_say_whether_a_net_was_finetuned(ladder) -> None:
     assert (bare["finetuned"], bare["finetuned_val_top1"], bare["test_top1"]) == (False, None, None)
     assert tuned["val_top1"] == bare["val_top1"] == pytest.approx(0.2)
     assert isinstance(tuned["macs"], int) and tuned["macs"] == ladder[0].objectives["macs"]
-    assert control_row("largest subnet", metrics) == {
-        "name": "largest subnet", "id": "x", "macs": 1, "params": 2, "resolution": 24,
-        "finetuned_val_top1": 0.9, "test_top1": 0.8,
+    assert control_row("largest subnet", "largest", metrics) == {
+        "name": "largest subnet", "kind": "largest", "id": "x", "macs": 1, "params": 2, "resolution": 24,
+        "finetuned_val_top1": 0.9, "test_top1": 0.8, "val_interval": None, "test_interval": None,
     }  # fmt: skip
 
 
@@ -122,7 +122,10 @@ def test_verdict_names_the_cheapest_net_that_is_as_good_on_validation_or_the_nea
 def test_verdict_says_which_control_is_over_the_budget(ladder) -> None:
     metrics = {"id": "x", "macs": 80, "params": 5, "resolution": 24, "val": {"top1": 0.9}, "test": {"top1": 0.8}}
     front = [row(ladder[0], metrics)]
-    controls = [control_row("largest subnet", metrics), control_row("smallest subnet", {**metrics, "macs": 10})]
+    controls = [
+        control_row("largest subnet", "largest", metrics),
+        control_row("smallest subnet", "smallest", {**metrics, "macs": 10}),
+    ]
     *_, last = verdict(front, controls, {"macs": 40, "params": None})
     assert "largest subnet is over the budget" in last
     assert len(verdict(front, controls, {"macs": 80, "params": 5})) == 2

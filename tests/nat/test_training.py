@@ -1,6 +1,7 @@
 """Fine-tuning, on images that can be learnt in a few steps."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +10,12 @@ from torch.nn import functional as F
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
-from nat.errors import TransferError
-from nat.finetuning import FinetuneRecipe, train_subnet
+from nat.errors import InputError, TransferError
+from nat.finetuning import Best, FinetuneRecipe, train_subnet
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
+from nat.supernet.training import Schedule, WeightTrainer
 
 MakeSplits = Callable[[int], Splits]
 HALF = (0.5, 0.5, 0.5)
@@ -73,6 +75,57 @@ def test_finetuning_reports_its_steps_and_leaves_evaluation_mode(
 def test_finetuning_for_no_steps_changes_nothing(space: MobileNetSpace, make_splits: MakeSplits) -> None:
     before, after = smallest_net(space).state_dict(), tuned(space, make_splits(3), 0).state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_usual_recipe_is_plain_adamw(space: MobileNetSpace, make_splits: MakeSplits) -> None:
+    """What recipes have gained since leaves those without it as they were, to the last digit."""
+    splits, net = make_splits(3), smallest_net(space).to(memory_format=torch.channels_last)
+    stream = stream_of(splits)
+    trainer = WeightTrainer(net, Schedule(5e-3, 3, 0), optimizer="adamw", weight_decay=0.02)
+    net.train()
+    for step in range(3):
+        images, labels = stream.batch(step, net.architecture.resolution)
+        F.cross_entropy(
+            net(images.contiguous(memory_format=torch.channels_last)), labels, label_smoothing=0.1
+        ).backward()
+        trainer.update()
+    found, expected = tuned(space, splits, 3).state_dict(), net.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("extra", [{"ema": 0.5}, {"mixup": 0.4}, {"drop_path": 0.5}, {"optimizer": "lamb"}])
+def test_each_extra_changes_the_weights_and_stays_a_function_of_the_recipe(
+    space: MobileNetSpace, make_splits: MakeSplits, extra: dict[str, Any]
+) -> None:
+    splits = make_splits(3)
+
+    def weights(**extra: Any) -> dict[str, torch.Tensor]:
+        net = Supernet(space, 3, generator=torch.Generator().manual_seed(0)).extract(space.largest())
+        return train_subnet(net, stream_of(splits), FinetuneRecipe(3, 5e-3, **extra), CPU).state_dict()
+
+    plain, first, second = weights(), weights(**extra), weights(**extra)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], plain[name]) for name in first)
+
+
+def test_the_best_weights_are_kept_and_patience_ends_it(space: MobileNetSpace, make_splits: MakeSplits) -> None:
+    errors, kept, calls = iter([0.5, 0.3, 0.4, 0.6]), list[torch.Tensor](), list[int]()
+
+    def error_of(network: torch.nn.Module) -> float:
+        kept.append(network.get_parameter("classifier.linear.weight").detach().clone())
+        return next(errors)
+
+    best = Best(error_of, every=1, patience=2)
+    net, recipe = smallest_net(space), FinetuneRecipe(9, 5e-3)
+    train_subnet(net, stream_of(make_splits(3)), recipe, CPU, lambda: calls.append(1), best)
+    assert len(calls) == 4 and (best.step, best.error) == (2, 0.3)
+    assert torch.equal(net.get_parameter("classifier.linear.weight"), kept[1])
+
+
+@pytest.mark.parametrize("wrong", [{"optimizer": "adamv"}, {"ema": 1.0}, {"mixup": -1.0}, {"randaugment": 31}])
+def test_recipes_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        FinetuneRecipe(3, 1e-3, **wrong)
 
 
 def test_finetuning_that_diverges_says_so(space: MobileNetSpace, make_splits: MakeSplits) -> None:

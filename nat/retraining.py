@@ -1,0 +1,216 @@
+"""`nat finetune`: goes on from a bundle's weights, on its own images or on others, and keeps the best of it."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from nat.bundle import Bundle, load_bundle, measure
+from nat.datasets.augment import RandomOperations
+from nat.datasets.balance import evenness, loss_weights
+from nat.datasets.device_stream import training_stream
+from nat.datasets.preprocess import Preprocess
+from nat.datasets.splits import Splits
+from nat.datasets.stream import Batching, TrainStream
+from nat.errors import RunError, TransferError
+from nat.evaluation import Preprocessing, SubnetEvaluator
+from nat.finetuning import Best, FinetuneRecipe
+from nat.options import TransferOptions, checked, steps_of
+from nat.preparation import MACHINE_THREADS, looked_over, read_splits, torch_device, with_absolute_paths
+from nat.progress import Progress
+from nat.run_folder import check_new
+from nat.supernet.calibration import recalibrate
+from nat.supernet.costs import space_around
+from nat.supernet.layers import initialise_classifier
+from nat.supernet.subnet import Subnet
+from nat.tuning import Tuner, told_of
+
+LOOKS = 20  # measurements on validation images, at most
+
+
+@dataclass(frozen=True)
+class RetrainingOptions:
+    """What is asked of a fine-tuning.
+
+    Attributes:
+        recipe: constants; its steps and class weights follow from the images.
+        amount: as `steps_of` reads it.
+        data: name or folder of other images; None for the bundle's own.
+        data_root: where named data sets lie; of the bundle's own images it is known.
+        batch: images a step.
+        min_crop_area: least share of a random crop.
+        balance: as in `nat transfer`.
+        patience: measurements without a better one after which it ends; None for never.
+        device: where it runs.
+        threads: of the CPU; None for the bundle's.
+    """
+
+    recipe: FinetuneRecipe
+    amount: str = "20 epochs"
+    data: str | None = None
+    data_root: str | None = None
+    batch: int = 64
+    min_crop_area: float = 0.3
+    balance: Literal["none", "sampler", "loss", "auto"] = "none"
+    patience: int | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+
+def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progress) -> dict[str, Any]:
+    """Fine-tunes a bundle further and writes the result as another bundle.
+
+    The weights with the least error on validation images are kept, the bundle's own among them where its classifier
+    stays; test images are used once, at the end.
+
+    Args:
+        path: folder of a subnet.
+        out: folder for the bundle; must not exist.
+        options: what is asked.
+        progress: shows how far it is.
+
+    Returns:
+        `before` (None with a fresh classifier) and `after`: metrics by split; `recipe`, `best_step`, `steps`, `history`
+        of (step, validation error), `fresh_classifier`, `says`: a sentence, and `out`.
+
+    Raises:
+        RunError: `out` is there, or the bundle's own images have changed.
+        InputError: the bundle, the images or an option cannot be used.
+        TransferError: the training diverged.
+    """
+    bundle, out = load_bundle(path), out.expanduser()
+    check_new(out)
+    steps_of(options.amount, 1)  # before the images are read
+    device = torch_device(options.device)
+    torch.set_num_threads(options.threads or bundle.metrics.get("threads") or MACHINE_THREADS)
+    asked = _asked(bundle, options)
+    splits = read_splits(asked, progress)
+    same = _check_images(bundle, splits, asked, options)
+    if not same:
+        looked_over(splits, asked, progress)
+    tuner = _tuner(bundle, splits, asked, options, device, progress)
+    subnet, fresh = _subnet(bundle, splits, tuner, options.recipe.seed)
+    progress.say(tuner.recipe.in_words())
+    before = None if fresh else _before(bundle, tuner, same=same)
+    evaluator = SubnetEvaluator(splits.train, splits.val, tuner.preprocessing, device=device)
+    every = min(max(tuner.stream.steps_per_epoch, math.ceil(tuner.recipe.steps / LOOKS)), max(1, tuner.recipe.steps))
+    best = Best(lambda network: evaluator.error_of(network), every, options.patience)  # type: ignore[arg-type]
+    if not fresh:
+        best.look(subnet.to(device).eval(), 0)
+    tuner.train(subnet, bundle.preprocess.crop, subnet.architecture.id, best)
+    done = {"best_step": best.step, "batch": tuner.stream.batch_size, "from": bundle.metrics["id"]}
+    supernet = str(bundle.metrics.get("supernet", "?"))
+    tuner.write(subnet.cpu(), out, finetuned=True, supernet=supernet, told={"finetuning": done})
+    after = _verified(out, splits)
+    return {
+        "out": str(out),
+        "before": before,
+        "after": {split: after[split] for split in ("val", "test")},
+        "recipe": tuner.recipe.to_json(),
+        "steps": best.history[-1][0],
+        "best_step": best.step,
+        "history": best.history,
+        "fresh_classifier": fresh,
+        "says": _says(best, fresh=fresh),
+    }
+
+
+def _asked(bundle: Bundle, options: RetrainingOptions) -> TransferOptions:
+    """Where the images are, and how they are split: as the bundle's were, or by the seed."""
+    claim = bundle.metrics["data"]
+    own = {
+        "data": claim["source"],
+        "data_root": claim["data_root"],
+        "seed": claim["seed"],
+        "store_size": claim.get("store_size", 256),
+        "skip_corrupt": claim["skip_corrupt"],
+    }
+    other = {"data": options.data, "data_root": options.data_root, "seed": options.recipe.seed}
+    images = own if options.data is None else other
+    return with_absolute_paths(checked(TransferOptions, {**images, "balance": options.balance}))
+
+
+def _check_images(bundle: Bundle, splits: Splits, asked: TransferOptions, options: RetrainingOptions) -> bool:
+    """Whether the images are the bundle's own, in the same splits; an error if they should be and have changed."""
+    claim = bundle.metrics["data"]
+    same = splits.fingerprint == claim["fingerprint"]
+    if options.data is None and not same:
+        raise RunError(
+            f"expected the images that '{bundle.path}' was measured on (fingerprint {claim['fingerprint'][:12]}), got "
+            f"changed ones ({splits.fingerprint[:12]}). Give them as other images: --data {asked.data}."
+        )
+    return bool(same and asked.seed == claim["seed"])
+
+
+def _tuner(
+    bundle: Bundle,
+    splits: Splits,
+    asked: TransferOptions,
+    options: RetrainingOptions,
+    device: torch.device,
+    progress: Progress,
+) -> Tuner:
+    preprocessing, labels = _preprocessing(bundle, splits), splits.train.labels
+    weights = loss_weights(options.balance, labels, splits.num_classes)
+    stream = _stream(bundle, splits, options, device)
+    steps = steps_of(options.amount, stream.steps_per_epoch)
+    recipe = replace(options.recipe, steps=steps, class_weights=() if weights is None else tuple(weights.tolist()))
+    return Tuner(splits, stream, recipe, preprocessing, told_of(splits, asked), device, progress)
+
+
+def _preprocessing(bundle: Bundle, splits: Splits) -> Preprocessing:
+    """That of the images' kind, with the normalisation that the weights know."""
+    mean, std, fraction = bundle.preprocess.mean, bundle.preprocess.std, splits.card.crop_fraction
+    return lambda resolution: Preprocess.for_resolution(resolution, fraction, mean, std)
+
+
+def _stream(bundle: Bundle, splits: Splits, options: RetrainingOptions, device: torch.device) -> TrainStream:
+    recipe, preprocess = options.recipe, bundle.preprocess
+    batching = Batching.suited(splits.card, options.batch, recipe.seed + 1, preprocess.mean, preprocess.std)
+    crop_area = max(batching.min_crop_area, options.min_crop_area)
+    batching = replace(batching, min_crop_area=crop_area, evenness=evenness(options.balance, splits.train.labels))
+    augment = RandomOperations(recipe.randaugment, recipe.seed) if recipe.randaugment else None
+    return training_stream(splits.train, batching, augment, device=device)
+
+
+def _subnet(bundle: Bundle, splits: Splits, tuner: Tuner, seed: int) -> tuple[Subnet, bool]:
+    """The bundle's network, made for training; for other classes with a fresh classifier, batch norm recalibrated."""
+    model, classes = bundle.model, splits.num_classes
+    space = space_around(model.architecture, structure=model.structure)
+    subnet, fresh = Subnet(space, model.architecture, classes, fast=True), splits.classes != bundle.labels
+    state = model.state_dict()
+    if fresh:
+        state = {name: value for name, value in state.items() if not name.startswith("classifier.")}
+    subnet.load_state_dict(state, strict=not fresh)
+    if fresh:
+        linear = subnet.classifier.get_submodule("linear")
+        assert isinstance(linear, torch.nn.Linear)
+        initialise_classifier(linear, torch.Generator().manual_seed(seed))
+        evaluator = SubnetEvaluator(splits.train, splits.val, tuner.preprocessing, seed=seed)
+        recalibrate(subnet, evaluator.calibration_batches(model.architecture.resolution))
+    return subnet, fresh
+
+
+def _before(bundle: Bundle, tuner: Tuner, *, same: bool) -> dict[str, Any]:
+    """Metrics by split of the bundle as it is: as it claims, or measured on other images."""
+    if same:
+        return {split: bundle.metrics[split] for split in ("val", "test")}
+    return tuner.measured(bundle.model, bundle.preprocess.crop).metrics
+
+
+def _verified(out: Path, splits: Splits) -> dict[str, Any]:
+    """Metrics of the bundle just written, after measuring it again, as it is read, on validation images."""
+    written = load_bundle(out)
+    found = measure(written.model, written.preprocess, splits.val)
+    if found["top1"] != written.metrics["val"]["top1"]:
+        raise TransferError(f"'{out}' does not reproduce its own metrics.json: report this.")
+    return written.metrics
+
+
+def _says(best: Best, *, fresh: bool) -> str:
+    if best.step == 0 and not fresh:
+        return "no step was better on validation images: the weights are the bundle's own."
+    last = best.history[-1][0]
+    return f"the weights after step {best.step} of {last} were the best on validation images."

@@ -1,0 +1,83 @@
+"""`nat finetune`: a subnet of a run trained further, on its own images and on others."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nat
+from nat.bundle import load_bundle
+
+Command = Callable[..., Any]
+EXTRAS = ("--ema", "0.9", "--mixup", "0.2", "--randaugment", "5", "--drop-path", "0.2", "--balance", "loss")
+
+
+def folder_of_images(root: Path, names: tuple[str, ...], seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    for number, name in enumerate(names):
+        (root / name).mkdir(parents=True)
+        for image in range(10):
+            pixels = rng.integers(0, 80, (24, 24, 3)) + np.eye(3, dtype=int)[number % 3] * 150
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{image}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Path) -> Path:
+    return next((run / "subnets").iterdir())
+
+
+def test_a_bundle_is_trained_further_on_its_own_images(command: Command, bundle: Path, tmp_path: Path) -> None:
+    words = ("finetune", bundle, "-o", tmp_path / "better", "--amount", "4 steps", "--device", "cpu", *EXTRAS)
+    outcome = command(*words, "--json")
+    assert outcome.code == 0, outcome.err
+    found, metrics = outcome.json, json.loads((tmp_path / "better" / "metrics.json").read_text())
+    claim = load_bundle(bundle).metrics
+    assert found["before"]["test"] == claim["test"]
+    assert found["after"]["test"] == metrics["test"]
+    assert metrics["data"]["fingerprint"] == claim["data"]["fingerprint"]
+    errors = dict(found["history"])
+    assert errors[found["best_step"]] == min(errors.values()) and 0 in errors
+    recipe = metrics["recipe"]
+    assert (recipe["steps"], recipe["ema"], recipe["mixup"], recipe["drop_path"]) == (4, 0.9, 0.2, 0.2)
+    assert len(recipe["class_weights"]) == 10
+    assert command("evaluate", tmp_path / "better", "--json").json["reproduced"] is True
+
+
+def test_other_classes_get_a_fresh_classifier_and_a_table(command: Command, bundle: Path, tmp_path: Path) -> None:
+    images = folder_of_images(tmp_path / "images", ("blue", "green", "red"))
+    words = ("finetune", bundle, "--data", images, "-o", tmp_path / "out", "--amount", "6 steps", "--batch-size", "8")
+    outcome = command(*words, "--device", "cpu", "--learning-rate", "0.002")
+    assert outcome.code == 0, outcome.err
+    assert "fresh classifier" in outcome.out and "after" in outcome.out and "6 steps of adamw" in outcome.err
+    made = nat.load_bundle(tmp_path / "out")
+    assert made.labels == ("blue", "green", "red")
+    assert made.model.architecture == load_bundle(bundle).model.architecture
+    assert made.metrics["data"]["source"] == str(images)
+
+
+def test_what_cannot_be_used_is_said(command: Command, bundle: Path, tmp_path: Path) -> None:
+    def refused(*words: Any) -> str:
+        outcome = command("finetune", *words, "-o", tmp_path / "out")
+        assert outcome.code == 2 and not (tmp_path / "out").exists()
+        return str(outcome.err)
+
+    assert "expected a subnet's folder" in refused(tmp_path / "nowhere")
+    assert "Did you mean 'adamw'" in refused(bundle, "--optimizer", "adamv")
+    assert "unknown balance 'lots'" in refused(bundle, "--balance", "lots")
+    assert "expected an amount of training" in refused(bundle, "--amount", "much")
+    assert "learning rate above 0" in refused(bundle, "--learning-rate", "0")
+
+
+def test_changed_images_are_refused(command: Command, bundle: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    metrics = json.loads((changed / "metrics.json").read_text())
+    metrics["data"]["fingerprint"] = "0" * 64
+    (changed / "metrics.json").write_text(json.dumps(metrics))
+    outcome = command("finetune", changed, "-o", tmp_path / "out", "--amount", "1 steps", "--device", "cpu")
+    assert outcome.code == 2 and "changed ones" in outcome.err and "--data digits" in outcome.err
