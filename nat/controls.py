@@ -24,6 +24,7 @@ from nat.tuning import Tuner
 
 Kind = Literal["largest", "smallest", "random", "timm", "source"]
 RANDOM, POOL = 2, 64  # random subnets, and how many are drawn to find some of the right multiply-adds
+COUNT = {"none": 0, "ends": 2, "all": 2 + RANDOM + 1}  # nets that are trained, at most
 _WORD = 0xC0  # of the seed, so that nothing else draws the same numbers
 
 CANDIDATES = (
@@ -80,7 +81,10 @@ def subnets_beside(
     if amount == "ends":
         return ends
     drawn = random_subnets(problem, front, seed)
-    return [*ends, *((f"random subnet {number}", "random", net) for number, net in enumerate(drawn, start=1))]
+    others: list[tuple[str, Kind, Architecture]] = [
+        (f"random subnet {number}", "random", net) for number, net in enumerate(drawn, start=1)
+    ]
+    return [*ends, *others]
 
 
 def random_subnets(problem: SearchProblem, front: Sequence[Architecture], seed: int) -> list[Architecture]:

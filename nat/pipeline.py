@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nat.archive import Archive, Evaluation, Proposal
 from nat.bundle import Bundle, load_bundle
-from nat.controls import Control, shrinks, subnets_beside, timm_control, timm_like
+from nat.controls import COUNT, Control, shrinks, subnets_beside, timm_control, timm_like
 from nat.datasets.balance import evenness, loss_weights
 from nat.datasets.device_stream import training_stream
 from nat.datasets.images import ImageSet
@@ -352,7 +352,8 @@ class Transfer:
         plan = self.plan(stream)
         if self.options.time is None:
             return plan, Pace()
-        timed = self._time(stream, evaluator).plan(plan, self._tuning_steps(stream), self.amounts.front + 2)
+        nets = self.amounts.front + COUNT[self.amounts.controls]
+        timed = self._time(stream, evaluator).plan(plan, self._tuning_steps(stream), nets)
         return timed.plan, Pace(self.folder.elapsed, timed.until, timed.speeds)
 
     def plan(self, stream: TrainStream) -> Plan:

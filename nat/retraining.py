@@ -14,7 +14,7 @@ from nat.datasets.device_stream import training_stream
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
-from nat.errors import RunError, TransferError
+from nat.errors import InputError, RunError, TransferError
 from nat.evaluation import Preprocessing, SubnetEvaluator
 from nat.finetuning import Best, FinetuneRecipe
 from nat.options import TransferOptions, checked, steps_of
@@ -95,7 +95,7 @@ def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progre
     progress.say(tuner.recipe.in_words())
     before = None if fresh else _before(bundle, tuner, same=same)
     evaluator = SubnetEvaluator(splits.train, splits.val, tuner.preprocessing, device=device)
-    every = min(max(tuner.stream.steps_per_epoch, math.ceil(tuner.recipe.steps / LOOKS)), max(1, tuner.recipe.steps))
+    every = min(max(tuner.stream.steps_per_epoch, math.ceil(tuner.recipe.steps / LOOKS)), tuner.recipe.steps)
     best = Best(lambda network: evaluator.error_of(network), every, options.patience)  # type: ignore[arg-type]
     if not fresh:
         best.look(subnet.to(device).eval(), 0)
@@ -155,7 +155,8 @@ def _tuner(
     preprocessing, labels = _preprocessing(bundle, splits), splits.train.labels
     weights = loss_weights(options.balance, labels, splits.num_classes)
     stream = _stream(bundle, splits, options, device)
-    steps = steps_of(options.amount, stream.steps_per_epoch)
+    if (steps := steps_of(options.amount, stream.steps_per_epoch)) < 1:
+        raise InputError(f"expected at least 1 step of training, got --amount '{options.amount}'.")
     recipe = replace(options.recipe, steps=steps, class_weights=() if weights is None else tuple(weights.tolist()))
     return Tuner(splits, stream, recipe, preprocessing, told_of(splits, asked), device, progress)
 

@@ -68,9 +68,10 @@ def test_what_cannot_be_used_is_said(command: Command, bundle: Path, tmp_path: P
         return str(outcome.err)
 
     assert "expected a subnet's folder" in refused(tmp_path / "nowhere")
-    assert "Did you mean 'adamw'" in refused(bundle, "--optimizer", "adamv")
+    assert "Did you mean 'adamw'" in refused(bundle, "--optimizer", "adamww")
     assert "unknown balance 'lots'" in refused(bundle, "--balance", "lots")
     assert "expected an amount of training" in refused(bundle, "--amount", "much")
+    assert "at least 1 step" in refused(bundle, "--amount", "0 steps")
     assert "learning rate above 0" in refused(bundle, "--learning-rate", "0")
 
 

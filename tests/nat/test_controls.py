@@ -25,7 +25,8 @@ def test_a_network_of_timm_is_chosen_by_its_multiply_adds() -> None:
     assert timm_like(macs, 32, 3) == "mobilenetv3_small_100"
     assert timm_like(10**12, 32, 3, most=macs) != timm_like(10**12, 32, 3)
     assert timm_costs(timm_like(10**12, 32, 3, most=macs), 32, 3)[0] <= macs
-    assert timm_like(10**12, 32, 3, most=1) == "lcnet_035"
+    cheapest = timm_like(10**12, 32, 3, most=1)
+    assert timm_costs(cheapest, 32, 3)[0] == min(timm_costs(name, 32, 3)[0] for name in CANDIDATES)
 
 
 def test_random_subnets_are_within_the_front_and_follow_the_seed(problem: SearchProblem) -> None:
