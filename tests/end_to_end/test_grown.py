@@ -45,6 +45,18 @@ def test_a_transfer_grows_its_supernet(run: Path, weights: Path) -> None:
     assert largest["params"] == sum(parameter.numel() for parameter in plain.parameters())
 
 
+@pytest.mark.slow
+def test_the_source_alone_is_a_control(weights: Path, command: Command, transfer_words: Words, tmp_path: Path) -> None:
+    out, words = tmp_path / "run", ("--supernet", weights, "--model", MODEL, "--resolutions", "32")
+    outcome = command(*transfer_words(out, *words, "--controls", "all"))
+    assert outcome.code == 0, outcome.err
+    controls = json.loads((out / "front.json").read_text())["controls"]
+    largest, source = controls[0], controls[-1]
+    assert (source["kind"], source["name"]) == ("source", "source network alone") and "id" not in source
+    assert (source["macs"], source["params"]) == (largest["macs"], largest["params"])
+    assert nat.load_bundle(out / "controls" / "source").metrics["recipe"]["steps"] == 3
+
+
 def test_bundles_bring_their_structure_along(run: Path, command: Command) -> None:
     for bundle in sorted((run / "subnets").iterdir()):
         assert json.loads((bundle / "architecture.json").read_text())["structure"]["name"] == MODEL
