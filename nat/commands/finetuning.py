@@ -80,7 +80,7 @@ def finetune(
 def _show(found: dict[str, Any]) -> None:
     """What it was worth: before and after on validation and test images."""
     columns = [("", "left"), ("val", "right"), ("test", "right"), ("balanced", "right"), ("loss", "right")]
-    rows = []
+    rows = list[tuple[str, ...]]()
     for name in ("before", "after"):
         if found[name] is None:
             rows.append((f"{name} (fresh classifier)", "", "", "", ""))
