@@ -46,7 +46,7 @@ from nat.progress import Progress, Silence
 from nat.reports import write_report
 from nat.run_folder import RunFolder
 from nat.search import Search
-from nat.searchers import TrainedSearcher, check_searcher
+from nat.searchers import SEARCHERS, check_searcher
 from nat.starting import adapted_to, has_general_features, start
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
@@ -125,12 +125,12 @@ class Transfer:
         supernet, self.card = load_supernet(options.supernet, seed=options.seed, model=options.model)
         self.amounts = options.amounts(general=has_general_features(self.card))
         self.splits = read_splits(options, progress)
-        self.searcher = make_searcher(options.searcher, self.amounts)
-        # images for the supernet's weights, and those that only the strategy's own parameters are trained on
+        # images for the supernet's weights, and those that only a `TrainedSearcher`'s own parameters are trained on
         self.shared: ImageSet = self.splits.train
         self.held_out: ImageSet | None = None
-        if isinstance(self.searcher, TrainedSearcher):
-            self.shared, self.held_out = hold_out(self.splits, self.searcher.share, options.seed)
+        share = getattr(SEARCHERS[options.searcher], "share", None)
+        if share is not None:
+            self.shared, self.held_out = hold_out(self.splits, share, options.seed)
         if skipped := self.splits.skipped:
             progress.say(f"skipped {len(skipped)} corrupt images, such as {skipped[0]}")
         self.space = space = transfer_space(self.card.space, options, self.splits)
@@ -201,7 +201,7 @@ class Transfer:
         plan, pace = self._planned(stream, evaluator)
         search = Search(
             self.problem,
-            self.searcher,
+            make_searcher(self.options.searcher, self.amounts),
             plan,
             WeightTrainer(self.supernet, self._schedule(plan)),
             self.stream(self.options.seed, self.shared),
@@ -256,7 +256,8 @@ class Transfer:
         assert self.options.time is not None
         self.progress.say(f"keeping to {self.options.time:.0f} s")
         images = len(self.splits.val) + len(self.splits.test)
-        trial = Trial(self.problem, self.supernet, stream, evaluator, images, self.searcher.passes)
+        passes = SEARCHERS[self.options.searcher].passes
+        trial = Trial(self.problem, self.supernet, stream, evaluator, images, passes)
         return TimeBudget(self.options.time, self.folder.elapsed, self.folder.plan, trial)
 
     def _tuning_steps(self, stream: TrainStream) -> int:
