@@ -166,8 +166,8 @@ def summary(data: dict[str, Any], seconds: float) -> list[str]:
     best = int(mean.argmax())
     spread = val.std(axis=1, ddof=1).mean() if len(seeds) > 1 else 0.0
     return [
-        f"{len(data['cells'])} cells, {len(cells)} distinct functions, {len(np.unique(mean))} distinct mean accuracies, "
-        f"{seconds:.2f} CPU seconds a training",
+        f"{len(data['cells'])} cells, {len(cells)} distinct functions, {len(np.unique(mean))} distinct mean "
+        f"accuracies, {seconds:.2f} CPU seconds a training",
         f"validation accuracy {mean.min():.3f} to {mean.max():.3f}, median {np.median(mean):.3f}; standard deviation "
         f"over functions {mean.std():.3f}, over seeds {spread:.3f}",
         f"Spearman correlation of two seeds {', '.join(f'{rho:.3f}' for rho in between)}; of mean validation and mean "

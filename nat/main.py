@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from typer.main import get_command
 
-from nat.commands import catalogues, checkpoints, growing, importing, measuring, runs, training
+from nat.commands import catalogues, cells, checkpoints, growing, importing, measuring, runs, training
 from nat.errors import InputError, NatError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("evaluate")(runs.evaluate)
 app.command("pretrain")(training.pretrain)
 app.command("macs")(catalogues.macs)
 app.command("latency")(measuring.latency)
+app.command("cell")(cells.cell)
 app.command("searchers")(catalogues.searchers)
 group = typer.Typer(no_args_is_help=True, help="Supernets: list, inspect, pull, import, grow, verify them.")
 group.command("list")(checkpoints.list_checkpoints)

@@ -8,7 +8,7 @@ caller's to say.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # not marked as a re-export
@@ -26,55 +26,31 @@ FUSED = {"adam", "adamw"}  # updated in one kernel; torch's fused SGD fails wher
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate over a whole training: linear warm-up, then half a cosine down to zero.
+    """Learning rate over a whole training: linear warm-up, then half a cosine down to zero, or a staircase.
 
     Attributes:
         peak: the greatest rate.
         steps: length of the training in steps; later steps keep the last rate.
         warmup: steps of the warm-up.
+        decay: factor of the rate after each `period` of steps behind the warm-up; None for the cosine.
+        period: steps with the same rate, where it decays.
     """
 
     peak: float
     steps: int
     warmup: int = 0
+    decay: float | None = None
+    period: int = 1
 
     def rate(self, step: int) -> float:
         """Rate of a step, counted from 0; positive for every step of the training."""
         step = min(step, self.steps - 1)
         if step < self.warmup:
             return self.peak * (step + 1) / (self.warmup + 1)
+        if self.decay is not None:
+            return self.peak * self.decay ** ((step - self.warmup) // self.period)
         progress = (step - self.warmup) / (self.steps - self.warmup)
         return self.peak * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-@dataclass(frozen=True)
-class Staircase:
-    """Learning rate that falls by the same factor after every few steps.
-
-    Attributes:
-        peak: the first rate.
-        factor: that it is multiplied by, at most 1.
-        period: steps with the same rate.
-    """
-
-    peak: float
-    factor: float
-    period: int
-
-    def rate(self, step: int) -> float:
-        """Rate of a step, counted from 0."""
-        return self.peak * self.factor ** (step // self.period)
-
-
-class Rates(Protocol):
-    """A learning rate for each step: `Schedule`, or another."""
-
-    @property
-    def peak(self) -> float:
-        """The greatest rate."""
-
-    def rate(self, step: int) -> float:
-        """Rate of a step, counted from 0; positive for every step of the training."""
 
 
 class WeightTrainer:
@@ -93,7 +69,7 @@ class WeightTrainer:
     def __init__(
         self,
         network: nn.Module,
-        schedule: Rates,
+        schedule: Schedule,
         *,
         optimizer: str = "adamw",
         weight_decay: float = 0.02,

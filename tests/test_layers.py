@@ -34,6 +34,7 @@ ROWS = [
     {
         "nat.attempts",
         "nat.bundle",
+        "nat.drawing",
         "nat.evaluation",
         "nat.evolution",
         "nat.finetuning",

@@ -46,7 +46,7 @@ class Place(NamedTuple):
     @property
     def edges(self) -> int:
         """How many edges it keeps."""
-        return self.sources.shape[1]
+        return len(self.sources[0])
 
     @property
     def operations(self) -> slice:
@@ -283,14 +283,15 @@ class EdgeCellSpace:
         For each edge and operation whether it is there; for each cell and operation its share of the edges.
         """
         rows = np.arange(len(encodings))[:, None]
-        columns, shares = [], {}
+        columns: list[NDArray[np.float64]] = []
+        shares: dict[str, NDArray[np.float64]] = {}
         for place, sources, chosen in self.kept_edges(encodings):
             count = len(self.candidates[place.cell])
             there = np.zeros((len(encodings), place.node, count))
             there[rows, sources, chosen] = 1.0
             columns.append(there.reshape(len(encodings), -1))
-            shares[place.cell] = shares.get(place.cell, 0.0) + there.sum(axis=1)
-        columns += [np.asarray(share) / share.sum(axis=1, keepdims=True) for share in shares.values()]
+            shares[place.cell] = there.sum(axis=1) + shares.get(place.cell, 0.0)
+        columns += [share / share.sum(axis=1, keepdims=True) for share in shares.values()]
         return np.concatenate(columns, axis=1)
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from nat.errors import InputError
 from nat.supernet.cells.network import CellNetwork, DropPath
-from nat.supernet.training import Rates, Schedule, Staircase, WeightTrainer
+from nat.supernet.training import Schedule, WeightTrainer
 
 Batches = Callable[[int], tuple[Tensor, Tensor]]  # step -> normalised images (n, 3, h, w) and labels (n,)
 
@@ -62,11 +62,11 @@ class CellRecipe:
                 f"{self.drop_path}, {self.cutout} and {self.auxiliary}."
             )
 
-    def rates(self, steps_per_epoch: int) -> Rates:
+    def schedule(self, steps_per_epoch: int) -> Schedule:
         """The learning rate by step."""
-        if self.rate_decay is None:
-            return Schedule(self.learning_rate, self.epochs * steps_per_epoch)
-        return Staircase(self.learning_rate, self.rate_decay, steps_per_epoch)
+        return Schedule(
+            self.learning_rate, self.epochs * steps_per_epoch, decay=self.rate_decay, period=steps_per_epoch
+        )
 
 
 # https://github.com/quark0/darts, cnn/train.py and cnn/train_imagenet.py; NASP trains as the former
@@ -124,7 +124,7 @@ def train_cells(
     steps, device = recipe.epochs * steps_per_epoch, network.classifier.weight.device
     trainer = WeightTrainer(
         network,
-        recipe.rates(steps_per_epoch),
+        recipe.schedule(steps_per_epoch),
         optimizer="momentum",
         weight_decay=recipe.weight_decay,
         clip_norm=recipe.clip_norm,

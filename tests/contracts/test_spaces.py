@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nat.supernet.cells.costs import CellCosts
+from nat.supernet.cells.network import CIFAR, DIGITS
+from nat.supernet.cells.space import cell_spaces
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits, crossover, mutate, sample_like, sample_stratified, sample_uniform, vary
 from nat.supernet.searchable import Costs, Encodings, SearchSpace, combinations
@@ -17,10 +20,14 @@ from landscapes import TableCosts, TableSpace
 SMALL = MobileNetSpace(0.25, kernels=(3,), expands=(2, 3), depths=(1, 2), resolutions=(24, 32))
 TABLE = TableSpace(4, 3)
 TABLE_COSTS = TableCosts(TABLE, np.stack([np.arange(81) + 5, 2 * np.arange(81) + 7], axis=1))
+CELLS = cell_spaces()
 COSTS: dict[str, Costs] = {
     "mobilenet": CostTable(MobileNetSpace(), 10),
     "small": CostTable(SMALL, 10),
     "table": TABLE_COSTS,
+    "darts": CellCosts(CELLS["darts"], CIFAR),
+    "nasp": CellCosts(CELLS["nasp"], CIFAR),
+    "digits": CellCosts(CELLS["digits"], DIGITS),
 }
 every = pytest.mark.parametrize("name", COSTS)
 
@@ -90,15 +97,15 @@ def test_stratified_samples_are_distinct_and_keep_limits(name: str) -> None:
     check(costs.space, drawn)
     assert len(np.unique(drawn, axis=0)) == 12
     assert costs.macs(drawn).max() <= limits.max_macs
-    assert np.array_equal(drawn[:1], costs.space.encode([costs.space.smallest()]))
+    assert costs.macs(drawn[:1]) == low
 
 
 @every
 def test_small_spaces_are_listed_whole(name: str) -> None:
     space = COSTS[name].space
     everything = combinations(space, 20_000)
-    if name == "mobilenet":
-        assert everything is None and space.size() > 10**19
+    if name in ("mobilenet", "darts", "nasp"):
+        assert everything is None and space.size() > 10**17
         return
     assert everything is not None
     check(space, everything)
