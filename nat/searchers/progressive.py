@@ -159,9 +159,11 @@ def default_of(problem: SearchProblem) -> Encodings:
     space = problem.space
     middle = space.repair((space.lower + space.upper + 1) // 2) if space.ordered else space.encode([space.largest()])
     if problem.allows(middle)[0]:
-        return middle[0]
+        first: Encodings = middle[0]
+        return first
     allowed = sample_stratified(problem.costs, 9, np.random.default_rng(0), problem.limits)
-    return allowed[len(allowed) // 2]
+    median: Encodings = allowed[len(allowed) // 2]
+    return median
 
 
 def grown_to(problem: SearchProblem, known: Encodings, groups: Sequence[Encodings], level: int) -> Encodings:

@@ -56,7 +56,8 @@ class Policy:
         """Genes, shape (count, g), not repaired."""
         below = self.probabilities.cumsum(axis=1)[None] < rng.random((count, len(self.lower), 1))
         most = np.isfinite(self.logits).sum(axis=1) - 1
-        return self.lower + np.minimum(below.sum(axis=2), most)
+        genes: Encodings = self.lower + np.minimum(below.sum(axis=2), most)
+        return genes
 
     def gradient(self, genes: Encodings, advantage: float) -> Floats:
         """Of -advantage * log p(genes) with respect to the logits; shape of the logits, genes (g,)."""
