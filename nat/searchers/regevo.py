@@ -87,4 +87,5 @@ def neighbours(problem: SearchProblem, parent: Encodings, rng: Generator) -> Enc
     """
     drawn: Encodings = vary(problem.space, np.tile(parent, (TRIES, 1)), rng, genes=1)
     drawn = drawn[(drawn != parent).sum(axis=1) == 1]
-    return drawn[problem.allows(drawn)] if len(drawn) else drawn
+    allowed: Encodings = drawn[problem.allows(drawn)]
+    return allowed
