@@ -37,7 +37,8 @@ def transfer(
         str | None, typer.Option(help="The timm model whose weights the file of --supernet holds, to grow one.")
     ] = None,
     searcher: Annotated[
-        str | None, typer.Option(help="nat, nsga2, pnas, random, regevo or reinforce; see `nat searchers`.")
+        str | None,
+        typer.Option(help="nat, nsga2, pnas, random, regevo, reinforce, darts, nasp or gdas; see `nat searchers`."),
     ] = None,
     objectives: Annotated[
         str | None,
