@@ -279,10 +279,10 @@ toolkit.
 | input | {a.resolution} x {a.resolution} RGB |
 | multiply-adds | {macs:,} |
 | parameters | {params:,} |
-| data | {data["name"]} (fingerprint {data["fingerprint"][:12]}) |
+| data | {_cell(data["name"])} (fingerprint {data["fingerprint"][:12]}) |
 | validation top-1 | {val["top1"]:.4f} ({val["images"]} images) |
 | test top-1 | {test["top1"]:.4f} ({test["images"]} images) |
-| supernet | {metrics["supernet"]} |
+| supernet | {_cell(metrics["supernet"])} |
 
 Depths {list(a.depths)}, kernels {list(a.kernels)}, expand ratios {list(a.expands)}, width {a.width}.
 
@@ -297,3 +297,10 @@ print(bundle.labels[bundle.model(batch).argmax()])
 Preprocessing: shorter side to {preprocess.resize}, centre crop {preprocess.crop}, then (x / 255 - mean) / std; see
     preprocess.json.
 """
+
+
+def _cell(name: str) -> str:
+    """A name of anybody's in a cell of a Markdown table: no end of the cell or the row, and no HTML."""
+    for character, code in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;")):
+        name = name.replace(character, code)
+    return " ".join(name.split())
