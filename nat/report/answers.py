@@ -19,8 +19,9 @@ def answer_table(predictions: Predictions, classes: int) -> dict[str, Any]:
         classes: how many there are.
 
     Returns:
-        `images`, `top1`, `balanced`: mean recall of the classes that have images; `classes`: for each one [images of it, answers that name it, right answers]; `pairs`: mistakes
-        as [true class, answer, count], the most frequent first, at most `MOST_PAIRS` of `kinds`.
+        `images`, `top1`; `balanced`: mean recall of the classes that have images; `classes`: for each one [images of
+        it, answers that name it, right answers]; `pairs`: mistakes as [true class, answer, count], the most frequent
+        first, at most `MOST_PAIRS` of `kinds`.
     """
     labels, answers, right = predictions.labels, predictions.answers, predictions.right
     counts = [np.bincount(values, minlength=classes) for values in (labels, answers, labels[right])]
