@@ -199,7 +199,7 @@ def test_many_corrupt_images_make_a_short_message(make_folder: MakeFolder) -> No
 def test_skipping_may_leave_too_few(make_folder: MakeFolder) -> None:
     folder = make_folder({"a": 3, "b": 3})
     (folder / "b" / "001.png").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"too few in 'b' \(2\)"):
+    with pytest.raises(InputError, match=r"too few in 'b' \(2\), corrupt files left out: 1"):
         load_dataset(folder, skip_corrupt=True)
 
 
