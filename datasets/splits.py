@@ -163,10 +163,10 @@ def check_counts(labels: Sequence[int], classes: Sequence[str], *, drawn: int, s
     counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(classes))
     few = [f"'{name}' ({count})" for name, count in zip(classes, counts, strict=True) if count <= drawn]
     if few:
+        corrupt = f", corrupt files left out: {skipped}" if skipped else ""
         raise InputError(
             f"expected at least {drawn + 1} training images in each class, one for each split that is made of "
-            f"them; too few in {shortened(few)}{f', corrupt files left out: {skipped}' if skipped else ''}. Add images or "
-            "remove the class."
+            f"them; too few in {shortened(few)}{corrupt}. Add images or remove the class."
         )
 
 
