@@ -23,7 +23,7 @@ from nat.bootstrap import CORRECT
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.errors import CheckpointError, InputError, RunError
-from nat.files import read_json, write_json, write_text
+from nat.files import as_text, read_json, write_json, write_text
 from nat.predictions import Predictions
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import costs_of, space_around
@@ -303,4 +303,4 @@ def _cell(name: str) -> str:
     """A name of anybody's in a cell of a Markdown table: no end of the cell or the row, and no HTML."""
     for character, code in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;")):
         name = name.replace(character, code)
-    return " ".join(name.split())
+    return as_text(" ".join(name.split()))

@@ -19,6 +19,7 @@ from rich.progress import Progress as RichBars
 from rich.table import Table
 from rich.text import Text
 
+from nat.files import as_text
 from nat.progress import Task
 
 
@@ -81,7 +82,7 @@ class ConsoleProgress:
 
 def _plainly(console: Console, text: str) -> None:
     """One line as it is: a file may be called [b].jpg, and a path that is broken in two cannot be copied."""
-    console.print(text, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    console.print(as_text(text), highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 @contextmanager
@@ -114,12 +115,12 @@ def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[S
         columns: heading and justification ("left" or "right") of each.
         rows: the cells.
     """
-    table = Table(title=Text(title), title_justify="left", header_style="bold")
+    table = Table(title=Text(as_text(title)), title_justify="left", header_style="bold")
     for heading, justify in columns:
         whole = heading in ("name", "subnet")  # to be copied
         table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold", no_wrap=whole)
     for row in rows:
-        table.add_row(*map(Text, row))  # names of files and classes are anybody's, and no markup
+        table.add_row(*(Text(as_text(cell)) for cell in row))  # names of files and classes are anybody's, and no markup
     Console().print(table, highlight=False)
 
 

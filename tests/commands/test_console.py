@@ -35,9 +35,9 @@ def test_names_are_no_markup(terminal: bool, capsys: pytest.CaptureFixture[str])
     written = progress.console.file.getvalue()
     assert "[/red].jpg" in written and "[b]" in written
     assert terminal or written.startswith(f"skipped {path}\n[/red]: 1 in")  # in a log, a path stays whole
-    print_table("[i]title", [("[u]name", "left")], [("[red]class[/]",)])
+    print_table("[i]title", [("[u]name", "left")], [("[red]class[/]",), ("caf\udce9",)])
     shown = capsys.readouterr().out
-    assert "[i]title" in shown and "[red]class[/]" in shown
+    assert "[i]title" in shown and "[red]class[/]" in shown and "caf?" in shown
 
 
 @pytest.mark.parametrize(
