@@ -74,8 +74,8 @@ def transfer(
     def make(balance: str) -> Done:
         if balance not in done:
             out = tmp_path_factory.mktemp("runs") / f"with [i]{balance} ü"
-            words = [str(hard) if word == "digits" else word for word in transfer_words(out, "--balance", balance)]
-            outcome = command(*words)
+            words = transfer_words(out, "--balance", balance, "--set", "front=1", "--set", "controls=false")
+            outcome = command(*(str(hard) if word == "digits" else word for word in words))
             assert outcome.code == 0, outcome.err
             done[balance] = Done(out, outcome.err, outcome.out)
         return done[balance]
