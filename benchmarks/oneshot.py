@@ -19,6 +19,7 @@ first, and its weights have the dimension that they had (`oneshot_peers.py`).
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -59,12 +60,12 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
     train, valid = _batch(options, 1), _batch(options, 2)
-    chosen = dict(OURS) | ({"nasp_released": RELEASED} if options.peer else {})
+    chosen = {name: OURS[name] for name in options.strategies} | ({"nasp_released": RELEASED} if options.peer else {})
     trainers = {name: _trainer(*entry, options) for name, entry in chosen.items()}
     steps: dict[str, Step] = {name: _step(trainer, train, valid) for name, trainer in trainers.items()}
     for path in options.peer:
         steps |= peer_steps(path, train, valid, options.channels, options.layers)
-    counts = {name: counted(trainers[name], steps[name]) for name in OURS}
+    counts = {name: counted(trainers[name], steps[name]) for name in options.strategies}
     seconds = measured(steps, options.repeats)
     if options.json:
         print(json.dumps({**seconds, "calls": counts, "layers": options.layers, "channels": options.channels}))
@@ -114,7 +115,7 @@ def print_table(seconds: dict[str, float], counts: dict[str, dict[str, int]]) ->
     """Seconds, how often it fits into DARTS' steps, calls of operations."""
     print(f"{'':16}{'seconds':>9}{'darts1 /':>10}{'darts2 /':>10}{'fd /':>8}   forward  probe  backward")
     for name, value in seconds.items():
-        ratios = "".join(f"{seconds[base] / value:{width}.2f}" for base, width in _BASES)
+        ratios = "".join(f"{seconds.get(base, math.nan) / value:{width}.2f}" for base, width in _BASES)
         calls = counts.get(name)
         tail = "" if calls is None else f"{calls['forward']:10}{calls['probe']:7}{calls['backward']:10}"
         print(f"{name:16}{value:9.3f}{ratios}{tail}")
@@ -143,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peer", type=Path, action="append", default=[], help="a checkout of DARTS' or NASP's code; may be repeated"
     )
+    parser.add_argument("--strategies", nargs="+", choices=list(OURS), default=list(OURS), help="of ours")
     parser.add_argument("--layers", type=int, default=3, help="cells; a third and two thirds through they reduce")
     parser.add_argument("--channels", type=int, default=8, help="of the first cells")
     parser.add_argument("--resolution", type=int, default=16, help="of the images, in pixels")

@@ -16,7 +16,7 @@ import torch
 from nat.searchers.predictors import PredictorEnsemble, lstm, mlp
 from nat.supernet.cells.blocks import BlockSpace
 
-BEAM, STEPS, SHARE = 256, 20, 20
+BEAM, STEPS, SHARE = 256, 20, 100
 
 
 def main() -> None:

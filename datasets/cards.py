@@ -56,8 +56,9 @@ def folder_card(
     """
     sides = sorted(short_sides)
     median = sides[len(sides) // 2]
+    name = path.resolve().name or "images"  # the root of a drive has no name
     return DatasetCard(
-        name=path.resolve().name or "images",  # the root of a drive has no name
+        name=name.encode("utf-8", "backslashreplace").decode("utf-8"),  # bytes that are no text cannot be written
         title=f"images in {path}",
         num_classes=len(classes),
         image_size=sides[0] if sides[0] == sides[-1] else None,

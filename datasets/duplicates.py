@@ -17,7 +17,7 @@ from nat.datasets.images import ImageSet
 from nat.datasets.splits import Splits
 
 SIDE = 12  # px of the thumbnails that are compared
-LEAST_SIDE = 32  # px; smaller images, such as digits, look alike without being the same
+LEAST_SIDE = 32  # px, of most images; smaller ones, such as digits, look alike without being the same
 LIKENESS = 0.99  # correlation of two thumbnails from which on they count as one photograph
 LEAST_CONTRAST = 6.0  # standard deviation of a thumbnail's values in 0..255; flatter ones all look alike
 MOST_PAIRS = 2_000_000_000  # comparisons; about a minute on one core
@@ -56,12 +56,12 @@ def find_duplicates(splits: Splits, progress: Callable[[int, int], None] | None 
         progress: called with (parts done, parts in all).
 
     Returns:
-        At most one for each image and earlier split; None if there are too many images to compare, or they are smaller
-        than `LEAST_SIDE`.
+        At most one for each image and earlier split; None if there are too many images to compare, or most of them are
+        smaller than `LEAST_SIDE`.
     """
     sets = {"train": splits.train, "val": splits.val, "test": splits.test}
     pairs = [("val", "train"), ("test", "train"), ("test", "val")]
-    if sum(len(sets[a]) * len(sets[b]) for a, b in pairs) > MOST_PAIRS or _least_side(splits.train) < LEAST_SIDE:
+    if sum(len(sets[a]) * len(sets[b]) for a, b in pairs) > MOST_PAIRS or _common_side(splits.train) < LEAST_SIDE:
         return None
     thumbnails = {}
     for done, (name, images) in enumerate(sets.items()):
@@ -76,9 +76,14 @@ def find_duplicates(splits: Splits, progress: Callable[[int, int], None] | None 
     return found
 
 
+def images_in(found: list[Duplicate], split: str) -> int:
+    """How many images of a split are near-duplicates; one that is also in two other splits counts once."""
+    return len({one.index for one in found if one.split == split})
+
+
 def in_words(found: list[Duplicate], splits: Splits) -> str:
     """A sentence on what was found."""
-    counts = [f"{sum(one.split == name for one in found)} of {name}" for name in ("val", "test")]
+    counts = [f"{images_in(found, name)} of {name}" for name in ("val", "test")]
     first = found[0]
     names = [_name(splits, first.split, first.index), _name(splits, first.other_split, first.other_index)]
     return (
@@ -92,8 +97,9 @@ def _name(splits: Splits, split: str, index: int) -> str:
     return f"{split} image {index}" if paths is None else str(paths[index])
 
 
-def _least_side(images: ImageSet) -> int:
-    return min(min(image.shape[-2:]) for image in images.images)
+def _common_side(images: ImageSet) -> float:
+    """Median of the shorter sides: one small image among large ones is no reason not to look."""
+    return float(np.median([min(image.shape[-2:]) for image in images.images]))
 
 
 def _thumbnails(images: ImageSet) -> Floats:

@@ -39,6 +39,8 @@ def read_hub(name: str, root: Path, reading: Reading) -> Source:
         raise InputError(f"'{name}' has the splits {', '.join(loaded)}; expected one called train.")
     image, label = _columns(package, name, tables["train"].features)
     tables = {split: table for split, table in tables.items() if min(table[label], default=-1) >= 0}  # -1: kept secret
+    if "train" not in tables:
+        raise InputError(f"'{name}' has training images without labels (-1); expected a class label for each.")
     classes = tuple(tables["train"].features[label].names)
     return _source(name, classes, {s: _decoded(package, t, image, label, reading) for s, t in tables.items()}, reading)
 

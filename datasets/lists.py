@@ -10,6 +10,7 @@ test images are drawn from them.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -99,6 +100,5 @@ def _check(file: Path, classes: Sequence[str], files: Mapping[str, Sequence[tupl
     if lacking:
         raise InputError(f"in {file}, class {shortened(lacking)} has no training images; expected at least one.")
     paths = [path for listed in files.values() for path, _ in listed]
-    if len(set(paths)) < len(paths):
-        twice = sorted({str(path) for path in paths if paths.count(path) > 1})
+    if twice := sorted(str(path) for path, times in Counter(paths).items() if times > 1):
         raise InputError(f"{file} lists {shortened(twice)} more than once; keep one line for each image.")

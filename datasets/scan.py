@@ -210,5 +210,5 @@ def _is_image(path: Path) -> bool:
 
 
 def composed(name: str) -> str:
-    """A name in Unicode's composed form, so that it is the same on every file system."""
-    return unicodedata.normalize("NFC", name)
+    """A name in Unicode's composed form, the same on every file system; bytes that are no text are spelt as \\udcXX."""
+    return unicodedata.normalize("NFC", name).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -129,7 +129,8 @@ def draw_missing(source: Source, *, seed: int, val_fraction: float, test_fractio
         raise InputError(f"expected a largest validation set of at least 1 image, got {max_val}")
     train, val, test = (source.parts.get(name) for name in ("train", "val", "test"))
     assert train is not None, "every source has training images"
-    check_counts(train.labels.tolist(), source.classes, drawn=(val is None) + (test is None))
+    drawn = (val is None) + (test is None)
+    check_counts(train.labels.tolist(), source.classes, drawn=drawn, skipped=len(source.skipped))
     if test is None:
         train, test = _draw(train, test_fraction, np.random.default_rng([seed, _TEST]))
     if val is None:
@@ -153,18 +154,19 @@ def hold_out(splits: Splits, share: float, seed: int) -> tuple[ImageSet, ImageSe
     return _draw(splits.train, share, np.random.default_rng([seed, _HELD]))
 
 
-def check_counts(labels: Sequence[int], classes: Sequence[str], *, drawn: int) -> None:
+def check_counts(labels: Sequence[int], classes: Sequence[str], *, drawn: int, skipped: int = 0) -> None:
     """Check that each class has a training image left after `drawn` splits have taken at least one each.
 
     Raises:
-        InputError: some class has too few images; the message names them.
+        InputError: some class has too few images; the message names them, and how many files were `skipped`.
     """
     counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(classes))
     few = [f"'{name}' ({count})" for name, count in zip(classes, counts, strict=True) if count <= drawn]
     if few:
+        corrupt = f", corrupt files left out: {skipped}" if skipped else ""
         raise InputError(
             f"expected at least {drawn + 1} training images in each class, one for each split that is made of "
-            f"them; too few in {shortened(few)}. Add images or remove the class."
+            f"them; too few in {shortened(few)}{corrupt}. Add images or remove the class."
         )
 
 

@@ -23,7 +23,7 @@ from nat.bootstrap import CORRECT
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.errors import CheckpointError, InputError, RunError
-from nat.files import read_json, write_json, write_text
+from nat.files import as_text, read_json, write_json, write_text
 from nat.predictions import Predictions
 from nat.supernet.architecture import Architecture
 from nat.supernet.costs import costs_of, space_around
@@ -279,10 +279,10 @@ toolkit.
 | input | {a.resolution} x {a.resolution} RGB |
 | multiply-adds | {macs:,} |
 | parameters | {params:,} |
-| data | {data["name"]} (fingerprint {data["fingerprint"][:12]}) |
+| data | {_cell(data["name"])} (fingerprint {data["fingerprint"][:12]}) |
 | validation top-1 | {val["top1"]:.4f} ({val["images"]} images) |
 | test top-1 | {test["top1"]:.4f} ({test["images"]} images) |
-| supernet | {metrics["supernet"]} |
+| supernet | {_cell(metrics["supernet"])} |
 
 Depths {list(a.depths)}, kernels {list(a.kernels)}, expand ratios {list(a.expands)}, width {a.width}.
 
@@ -297,3 +297,10 @@ print(bundle.labels[bundle.model(batch).argmax()])
 Preprocessing: shorter side to {preprocess.resize}, centre crop {preprocess.crop}, then (x / 255 - mean) / std; see
     preprocess.json.
 """
+
+
+def _cell(name: str) -> str:
+    """A name of anybody's in a cell of a Markdown table: no end of the cell or the row, and no HTML."""
+    for character, code in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;")):
+        name = name.replace(character, code)
+    return as_text(" ".join(name.split()))

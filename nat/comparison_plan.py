@@ -43,16 +43,17 @@ def planned(options: ComparisonOptions, folder: ComparisonFolder, progress: Prog
     shared = Shared()
     job = Transfer(options.transfer.model_copy(update={"seed": 0}), folder.run(CONTROL, 0), progress, shared)
     evaluator, stream = job.evaluator(), job.stream(0)
-    prices = {name: job.prices(make_searcher(name, job.amounts), evaluator) for name in options.searchers}
+    control = job.prices(make_searcher(CONTROL, job.amounts, 1), evaluator)
     usual = lessened(job.plan(stream), set(options.transfer.overrides))
-    default = prices[CONTROL].cost(usual)
+    default = control.cost(usual)
     budget = read_budget(options.budget, default)
-    plan = scaled_to(usual, prices[CONTROL], budget)
+    plan = scaled_to(usual, control, budget)
+    prices = {name: job.prices(make_searcher(name, job.amounts, plan.rounds), evaluator) for name in options.searchers}
     shares = [Share(name, equal_plan(plan, prices[name], budget, name), prices[name]) for name in options.searchers]
     tuning, macs = steps_of(job.amounts.finetuning, stream.steps_per_epoch), _budgets(job, options.macs)
     trial = Trial(job.problem, job.supernet, stream, evaluator, len(job.splits.val) + len(job.splits.test))
     amounts = job.amounts.model_dump(mode="json") | {"controls": "none", "finetuning": f"{tuning} steps"}
-    seconds = _forecast(trial, shares, prices[CONTROL].step, tuning, len(macs))
+    seconds = _forecast(trial, shares, control.step, tuning, len(macs))
     return Comparison(options, amounts, budget, default, macs, tuning, tuple(shares), seconds), shared
 
 

@@ -52,7 +52,10 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False)
     figure.suptitle(
-        f"{report['dataset']}: strategies at equal cost, {report['budget']:,.0f} passes each", x=0.01, ha="left"
+        f"{report['dataset']}: strategies at equal cost, {report['budget']:,.0f} passes each",
+        x=0.01,
+        ha="left",
+        parse_math=False,
     )
     with whole_file(path) as draft:
         figure.savefig(draft, format="png")

@@ -28,6 +28,11 @@ def whole_file(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def as_text(name: str) -> str:
+    """A file's name as UTF-8 can hold it: bytes that are no text, as old archives leave them, become question marks."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole."""
     with whole_file(path) as draft:

@@ -1,5 +1,6 @@
 """Pictures of a run, as PNG or, by the name of the file, as SVG."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def single(width: float, height: float) -> tuple[Figure, Axes]:
 
 def written(figure: Figure, path: Path, suffix: str) -> None:
     """Writes a figure in the format of a suffix; the same figure gives the same file, and text of SVG stays text."""
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nat"}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nat"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # names in a script that the font lacks
         figure.savefig(path, format=suffix[1:], metadata={"Date": None} if suffix == ".svg" else None)
 
 
@@ -76,7 +78,9 @@ def plot_front(front: Mapping[str, Any], searched: Sequence[Sequence[float]], pa
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("multiply-adds (millions, log scale)")
     axes.set_ylabel("top-1 accuracy (%)")
-    axes.set_title(f"{front['dataset']}: {len(nets)} Pareto-optimal subnets by '{front['searcher']}'", loc="left")
+    axes.set_title(
+        f"{front['dataset']}: {len(nets)} Pareto-optimal subnets by '{front['searcher']}'", loc="left", parse_math=False
+    )
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False)
@@ -105,6 +109,7 @@ def plot_rounds(front: Mapping[str, Any], path: Path) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("hypervolume (share of the box)")
-    figure.suptitle(f"{front['dataset']}: each round's front with its own weights", x=0.02, ha="left")
+    title = f"{front['dataset']}: each round's front with its own weights"
+    figure.suptitle(title, x=0.02, ha="left", parse_math=False)  # a folder's name is no formula
     with whole_file(path) as draft:
         written(figure, draft, path.suffix)

@@ -11,7 +11,7 @@ import torch
 
 from nat.datasets.balance import UNEVEN, unevenness
 from nat.datasets.catalogue import list_datasets
-from nat.datasets.duplicates import find_duplicates, in_words
+from nat.datasets.duplicates import find_duplicates, images_in, in_words
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
 from nat.errors import BudgetError, InputError
@@ -92,7 +92,8 @@ def looked_over(splits: Splits, options: TransferOptions, progress: Progress) ->
         found = find_duplicates(splits, report)
     if found:
         progress.say(in_words(found, splits))
-    return {"unevenness": round(uneven, 3), "near_duplicates": None if found is None else len(found)}
+    copies = None if found is None else images_in(found, "val") + images_in(found, "test")
+    return {"unevenness": round(uneven, 3), "near_duplicates": copies}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nat.bundle import load_bundle, measure
+from nat.bundle import Bundle, load_bundle, measure
 from nat.datasets.images import ImageSet
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
@@ -44,9 +44,31 @@ def verify(bundle: Path, data: str | None, splits: Sequence[str], device: str, p
         InputError: the images have other classes.
     """
     loaded = load_bundle(bundle)
-    claim = loaded.metrics["data"]
+    found = images_of(loaded, data, progress)
+    check_classes(loaded, found)
+    torch.set_num_threads(loaded.metrics.get("threads") or MACHINE_THREADS)  # sums are rounded alike
+    result: dict[str, Any] = {}
+    for name in splits:
+        with progress.task(f"evaluating on {name}", 1) as task:
+            result[name] = measure(loaded.model, loaded.preprocess, getattr(found, name), torch_device(device))
+            task.advance()
+    return result | _comparison(result, loaded.metrics, same=found.fingerprint == loaded.metrics["data"]["fingerprint"])
+
+
+def images_of(bundle: Bundle, data: str | None, progress: Progress) -> Splits:
+    """The images that a bundle was measured on, or others, split and stored as those were.
+
+    Args:
+        bundle: whose metrics.json says how.
+        data: name or folder; None for the bundle's own.
+        progress: shows how far it is.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    claim = bundle.metrics["data"]
     with counted(progress, "reading images") as report:
-        found = load_dataset(
+        return load_dataset(
             claim["source"] if data is None else data,
             root=Path(claim["data_root"]) if claim["data_root"] else None,
             seed=claim["seed"],
@@ -54,18 +76,15 @@ def verify(bundle: Path, data: str | None, splits: Sequence[str], device: str, p
             skip_corrupt=claim["skip_corrupt"],
             progress=report,
         )
-    if found.classes != loaded.labels:
+
+
+def check_classes(bundle: Bundle, splits: Splits) -> None:
+    """Raises `InputError` if images are not of a bundle's classes, in their order."""
+    if splits.classes != bundle.labels:
         raise InputError(
-            f"expected images of the subnet's {len(loaded.labels)} classes ({', '.join(loaded.labels[:3])}, ...), got "
-            f"{found.num_classes} ({', '.join(found.classes[:3])}, ...)."
+            f"expected images of the subnet's {len(bundle.labels)} classes ({', '.join(bundle.labels[:3])}, ...), got "
+            f"{splits.num_classes} ({', '.join(splits.classes[:3])}, ...)."
         )
-    torch.set_num_threads(loaded.metrics.get("threads") or MACHINE_THREADS)  # sums are rounded alike
-    result: dict[str, Any] = {}
-    for name in splits:
-        with progress.task(f"evaluating on {name}", 1) as task:
-            result[name] = measure(loaded.model, loaded.preprocess, getattr(found, name), torch_device(device))
-            task.advance()
-    return result | _comparison(result, loaded.metrics, same=found.fingerprint == claim["fingerprint"])
 
 
 def verify_supernet(

@@ -102,7 +102,11 @@ def list_datasets(json: Json = False) -> None:
 
 @datasets.command("info")
 def dataset_info(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A name or a folder.")], json: Json = False
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A name, a folder, or a .csv of paths and labels.")],
+    store_size: Annotated[
+        int, typer.Option(help="Larger images are shrunk to this short side in memory; less takes less.")
+    ] = 256,
+    json: Json = False,
 ) -> None:
     """All that is known of a data set; a folder or list is read and checked, with the splits that a transfer would use.
 
@@ -114,7 +118,7 @@ def dataset_info(
     if data in {card.name for card in list_datasets()}:
         facts = _card(find_dataset(data))
     else:
-        facts = _found(load_dataset(data, skip_corrupt=True))
+        facts = _found(load_dataset(data, store_size=store_size, skip_corrupt=True))
     if json:
         print_json(facts)
         return
@@ -140,13 +144,13 @@ def _found(splits: Any) -> dict[str, Any]:
     from nat.datasets.duplicates import find_duplicates, in_words
 
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
-    counts = {name: images.labels.bincount(minlength=splits.num_classes).tolist() for name, images in parts.items()}
+    counts = splits.train.labels.bincount(minlength=splits.num_classes).tolist()
     duplicates = find_duplicates(splits)
     return _card(splits.card) | {
         "splits": {name: len(images) for name, images in parts.items()},
         "classes": list(splits.classes),
-        "smallest_class": min(zip(counts["train"], splits.classes, strict=True))[::-1],
-        "largest_class": max(zip(counts["train"], splits.classes, strict=True))[::-1],
+        "smallest_class": _class(min(zip(counts, splits.classes, strict=True))),
+        "largest_class": _class(max(zip(counts, splits.classes, strict=True))),
         "corrupt": [str(path) for path in splits.skipped],
         "ignored": splits.ignored,
         "near_duplicates": in_words(duplicates, splits)
@@ -154,6 +158,11 @@ def _found(splits: Any) -> dict[str, Any]:
         else ("not looked for" if duplicates is None else 0),
         "fingerprint": splits.fingerprint,
     }
+
+
+def _class(counted: tuple[int, str]) -> dict[str, Any]:
+    count, name = counted
+    return {"name": name, "train_images": count}
 
 
 def _card(card: Any) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichBars
 from rich.table import Table
+from rich.text import Text
 
+from nat.files import as_text
 from nat.progress import Task
 
 
@@ -43,7 +45,7 @@ class _LineTask:
     def finish(self) -> None:
         seconds = time.monotonic() - self._started
         note = self._note and f", {self._note}"
-        self._console.print(f"{self._title}: {self._total} in {seconds:.0f} s{note}", highlight=False)
+        _plainly(self._console, f"{self._title}: {self._total} in {seconds:.0f} s{note}")
 
 
 class ConsoleProgress:
@@ -62,7 +64,7 @@ class ConsoleProgress:
             return
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description:<44}"),
+            TextColumn("{task.description:<44}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -75,7 +77,12 @@ class ConsoleProgress:
 
     def say(self, text: str) -> None:
         """One line."""
-        self.console.print(text, highlight=False)
+        _plainly(self.console, text)
+
+
+def _plainly(console: Console, text: str) -> None:
+    """One line as it is: a file may be called [b].jpg, and a path that is broken in two cannot be copied."""
+    console.print(as_text(text), highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 @contextmanager
@@ -108,12 +115,12 @@ def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[S
         columns: heading and justification ("left" or "right") of each.
         rows: the cells.
     """
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=Text(as_text(title)), title_justify="left", header_style="bold")
     for heading, justify in columns:
         whole = heading in ("name", "subnet")  # to be copied
         table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold", no_wrap=whole)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(as_text(cell)) for cell in row))  # names of files and classes are anybody's, and no markup
     Console().print(table, highlight=False)
 
 

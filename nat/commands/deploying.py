@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from nat.commands.console import ConsoleProgress, percent, print_json, print_table
+from nat.files import as_text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a subnet.")]
@@ -60,7 +61,7 @@ def predict(
         print_json({str(image): [list(pair) for pair in ranked] for image, ranked in zip(images, found, strict=True)})
         return
     for image, ranked in zip(images, found, strict=True):
-        typer.echo(str(image))
+        typer.echo(as_text(str(image)))
         for label, probability in ranked:
             typer.echo(f"  {probability:7.2%}  {label}")
 

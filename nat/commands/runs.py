@@ -37,7 +37,8 @@ def transfer(
         str | None, typer.Option(help="The timm model whose weights the file of --supernet holds, to grow one.")
     ] = None,
     searcher: Annotated[
-        str | None, typer.Option(help="nat, nsga2, pnas, random, regevo or reinforce; see `nat searchers`.")
+        str | None,
+        typer.Option(help="nat, nsga2, pnas, random, regevo, reinforce, darts, nasp or gdas; see `nat searchers`."),
     ] = None,
     objectives: Annotated[
         str | None,
@@ -253,11 +254,13 @@ def evaluate(
     if json:
         print_json(result)
     else:
+        shares = ("top1", "balanced_accuracy", "top5")
         rows = [
-            (name, str(found["images"]), percent(found["top1"]), percent(found["top5"]), f"{found['loss']:.6f}")
+            (name, str(found["images"]), *map(percent, (found[key] for key in shares)), f"{found['loss']:.6f}")
             for name, found in ((name, result[name]) for name in splits)
         ]
-        columns = [("split", "left"), ("images", "right"), ("top-1", "right"), ("top-5", "right"), ("loss", "right")]
+        columns = [("split", "left"), ("images", "right"), ("top-1", "right"), ("balanced", "right")]
+        columns += [("top-5", "right"), ("loss", "right")]
         print_table(f"{bundle}", columns, rows)
         print(result["says"])
     if result["reproduced"] is False:

@@ -1,24 +1,26 @@
 """Bundles exported for other runtimes; each file is run alone and compared before anything appears."""
 
+import hashlib
+import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nat.bundle import Bundle, load_bundle, whole_folder
-from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
 from nat.deployment import runner
 from nat.deployment.checking import Expected, Facts, compare, eager_latency, expected_of, top1
 from nat.deployment.formats import FILES, write_onnx, write_pt2
 from nat.deployment.quantisation import calibration_images, write_int8
-from nat.errors import InputError, RunError
-from nat.files import write_json
-from nat.preparation import counted
+from nat.errors import CheckpointError, InputError, RunError
+from nat.files import read_json, write_json
 from nat.progress import Progress
 from nat.run_folder import RunFolder, check_new
+from nat.verification import check_classes, images_of
 
 SCHEMA = 1
 NO_IMAGES = "none"  # as --data: compare on noise
@@ -44,6 +46,8 @@ class ExportOptions:
 def export(path: Path, out: Path | None, options: ExportOptions, progress: Progress) -> list[Facts]:
     """Exports a bundle, or all subnets of a finished run's front.
 
+    What an interrupted export of the same subnets with the same settings has finished is kept, and the rest is done.
+
     Args:
         path: folder of a bundle or of a run.
         out: folder for the exports, one folder a subnet where `path` is a run; None for "exports" in `path`.
@@ -55,6 +59,7 @@ def export(path: Path, out: Path | None, options: ExportOptions, progress: Progr
 
     Raises:
         InputError: the folder is neither, the images are missing or of other classes, or int8 has none.
+        RunError: where an export should go there is something else, or one with other settings.
         TransferError: an exported file does not do what its network does.
     """
     if options.data == NO_IMAGES and "int8" in options.formats:
@@ -63,17 +68,59 @@ def export(path: Path, out: Path | None, options: ExportOptions, progress: Progr
     out = path / "exports" if out is None else out.expanduser()
     bundles = _bundles(path)
     places = [out] if bundles == [path] else [out / bundle.name for bundle in bundles]
-    for place in places:
-        check_new(place)  # before any work
-    loaded = [load_bundle(bundle) for bundle in bundles]
-    splits = None if options.data == NO_IMAGES else _splits(loaded[0], options.data, progress)
-    for bundle in loaded:
-        _check_classes(bundle, splits)
-    found = []
+    found = {place: _kept(place, _asked(bundle, options)) for place, bundle in zip(places, bundles, strict=True)}
+    loaded = {place: load_bundle(bundle) for place, bundle in zip(places, bundles, strict=True) if not found[place]}
+    if len(loaded) < len(places):
+        progress.say(f"{len(places) - len(loaded)} of {len(places)} exported already; remove {out} to do it again")
+    _export_all(loaded, found, options, progress)
+    return [facts for facts in found.values() if facts]
+
+
+def _export_all(
+    loaded: Mapping[Path, Bundle], found: dict[Path, Facts | None], options: ExportOptions, progress: Progress
+) -> None:
+    """Exports bundles into their places and puts what there is to say of each into `found`."""
+    if not loaded:
+        return
+    bundles = list(loaded.values())
+    splits = None if options.data == NO_IMAGES else _splits(bundles[0], options.data, progress)
+    if splits is not None:
+        for bundle in bundles:
+            check_classes(bundle, splits)
     with progress.task("exporting", len(loaded) * len(options.formats)) as task:
-        for bundle, place in zip(loaded, places, strict=True):
-            found.append(_export_one(bundle, splits, place, options, task.advance))
-    return found
+        for place, bundle in loaded.items():
+            found[place] = _export_one(bundle, splits, place, options, task.advance)
+
+
+def _asked(bundle: Path, options: ExportOptions) -> str:
+    """SHA-256 of what decides an export: weights and settings. A digest, as an export may be given away and paths not.
+
+    Raises:
+        CheckpointError: the bundle has no weights.
+    """
+    try:
+        weights = hashlib.sha256((bundle / "model.safetensors").read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read the weights in '{bundle}': {error.strerror or error}.") from error
+    return hashlib.sha256(json.dumps([SCHEMA, weights, asdict(options)]).encode()).hexdigest()
+
+
+def _kept(place: Path, asked: str) -> Facts | None:
+    """export.json of a whole export of the very same; None where there is nothing yet.
+
+    Raises:
+        RunError: something else is there, or nothing can be.
+    """
+    if not (place / "export.json").is_file():
+        check_new(place)
+        return None
+    facts = read_json(place / "export.json")
+    if not isinstance(facts, dict) or facts.get("asked") != asked:
+        raise RunError(
+            f"expected --out to be new, or to hold an unfinished export of the same subnets with the same settings; "
+            f"'{place}' holds another export. Name another --out, or remove it."
+        )
+    return facts
 
 
 def _bundles(path: Path) -> list[Path]:
@@ -90,16 +137,8 @@ def _bundles(path: Path) -> list[Path]:
 
 
 def _splits(bundle: Bundle, data: str | None, progress: Progress) -> Splits:
-    claim = bundle.metrics["data"]
     try:
-        with counted(progress, "reading images") as report:
-            return load_dataset(
-                claim["source"] if data is None else data,
-                root=Path(claim["data_root"]) if claim["data_root"] else None,
-                seed=claim["seed"],
-                skip_corrupt=claim["skip_corrupt"],
-                progress=report,
-            )
+        return images_of(bundle, data, progress)
     except InputError as error:
         if data is not None:
             raise
@@ -107,14 +146,6 @@ def _splits(bundle: Bundle, data: str | None, progress: Progress) -> Splits:
             f"the images that the subnet was measured on cannot be read: {error} Say where they are with --data, or "
             "compare on noise with --data none (no int8 then)."
         ) from error
-
-
-def _check_classes(bundle: Bundle, splits: Splits | None) -> None:
-    if splits is not None and splits.classes != bundle.labels:
-        raise InputError(
-            f"expected images of the subnet's {len(bundle.labels)} classes ({', '.join(bundle.labels[:3])}, ...), got "
-            f"{splits.num_classes} ({', '.join(splits.classes[:3])}, ...)."
-        )
 
 
 def _export_one(bundle: Bundle, splits: Splits | None, out: Path, options: ExportOptions, advance: Any) -> Facts:
@@ -167,6 +198,7 @@ def _about(bundle: Bundle, expected: Expected, splits: Splits | None, options: E
     same = splits is not None and splits.fingerprint == bundle.metrics["data"]["fingerprint"]
     return {
         "schema": SCHEMA,
+        "asked": _asked(bundle.path, options),
         "id": bundle.model.architecture.id,
         "macs": bundle.metrics["macs"],
         "params": bundle.metrics["params"],

@@ -45,7 +45,8 @@ class Gdas:
 
     def temperature(self, state: SearchState) -> float:
         """Of the epoch."""
-        return linear_temperature(state.epoch, state.epochs, self.first_temperature, self.last_temperature)
+        progress = state.epoch / max(1, state.epochs - 1)
+        return linear_temperature(progress, self.first_temperature, self.last_temperature)
 
     def weight_mixtures(self, state: SearchState) -> dict[str, Mixture]:
         """A drawn architecture."""

@@ -134,9 +134,9 @@ def gumbel_mixtures(parameters: Parameters, temperature: float, generator: Gener
     return {name: _drawn(logits, temperature, generator) for name, logits in parameters.items()}
 
 
-def linear_temperature(epoch: int, epochs: int, start: float = 10.0, end: float = 0.1) -> float:
-    """GDAS's temperature: from `start` in the first epoch in equal steps to `end` in the last."""
-    return start if epochs == 1 else start - (start - end) * epoch / (epochs - 1)
+def linear_temperature(progress: float, start: float = 10.0, end: float = 0.1) -> float:
+    """GDAS's temperature at a share of the search in [0, 1]: it falls evenly from `start` to `end`."""
+    return start - (start - end) * progress
 
 
 def entropy(parameters: Parameters) -> float:

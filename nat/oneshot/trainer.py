@@ -98,33 +98,44 @@ class OneShotTrainer:
         else:
             valid_loss = self.step_architecture(train, valid)
             train_loss = self.step_weights(train)
-        if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
-            raise TransferError(
-                f"the search diverged in epoch {self.state.epoch}: its losses are {train_loss} and {valid_loss}. "
-                "Lower the learning rate."
-            )
         return train_loss, valid_loss
 
     def step_weights(self, train: Batch) -> float:
-        """One step of the weights; options that do not run keep theirs, without momentum or decay."""
+        """One step of the weights; options that do not run keep theirs, without momentum or decay.
+
+        Raises:
+            TransferError: the loss is not finite; nothing has changed.
+        """
         state = self.state
         state.optimizer.zero_grad(set_to_none=True)
         loss = cross_entropy(state.network, train, self.strategy.weight_mixtures(state))
+        self._check_finite("training", float(loss.detach()))
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(state.network.parameters(), self.settings.clip, foreach=True)
         state.optimizer.step()
         return float(loss.detach())
 
     def step_architecture(self, train: Batch, valid: Batch) -> float:
-        """One step of the architecture; weights and buffers of the network are as before, bit for bit."""
+        """One step of the architecture; weights and buffers of the network are as before, bit for bit.
+
+        Raises:
+            TransferError: the loss is not finite; the architecture has not changed either.
+        """
         state = self.state
         with _kept_buffers(state.network):
             loss, gradients = self.strategy.gradients(state, train, valid)
+        self._check_finite("validation", loss)
         for name, values in state.parameters.items():
             values.grad = gradients[name].detach().to(values)
         state.architecture_optimizer.step()
         self.strategy.constrain(state.parameters)
         return loss
+
+    def _check_finite(self, name: str, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TransferError(
+                f"the search diverged in epoch {self.state.epoch}: its {name} loss is {loss}. Lower the learning rate."
+            )
 
     # --- epochs --------------------------------------------------------------------------------------------------
 

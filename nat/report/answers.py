@@ -19,17 +19,20 @@ def answer_table(predictions: Predictions, classes: int) -> dict[str, Any]:
         classes: how many there are.
 
     Returns:
-        `images`, `top1`; `classes`: for each one [images of it, answers that name it, right answers]; `pairs`: mistakes
-        as [true class, answer, count], the most frequent first, at most `MOST_PAIRS` of `kinds`.
+        `images`, `top1`; `balanced`: mean recall of the classes that have images; `classes`: for each one [images of
+        it, answers that name it, right answers]; `pairs`: mistakes as [true class, answer, count], the most frequent
+        first, at most `MOST_PAIRS` of `kinds`.
     """
     labels, answers, right = predictions.labels, predictions.answers, predictions.right
     counts = [np.bincount(values, minlength=classes) for values in (labels, answers, labels[right])]
     codes, times = np.unique(labels[~right].astype(np.int64) * classes + answers[~right], return_counts=True)
     order = np.argsort(-times, kind="stable")[:MOST_PAIRS]
     mistakes = np.stack([codes // classes, codes % classes, times], axis=1)[order]
+    there = counts[0] > 0
     return {
         "images": len(labels),
         "top1": predictions.top1,
+        "balanced": float((counts[2][there] / counts[0][there]).mean()) if there.any() else 0.0,
         "classes": np.stack(counts, axis=1).tolist(),
         "pairs": mistakes.tolist(),
         "kinds": len(codes),

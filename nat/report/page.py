@@ -14,6 +14,7 @@ from string import Template
 from typing import Any
 
 from nat.errors import RunError
+from nat.files import as_text
 
 SCRIPTS = ("dom", "chart", "budget", "front", "answers", "subnet", "rounds", "page")  # each uses those before it
 MOST_BYTES = 6 * 10**6
@@ -44,7 +45,7 @@ def _page(content: Mapping[str, Any]) -> str:
     )
     return Template(resource("page.html")).substitute(
         policy=policy,
-        title=html.escape(f"{content['headline']['title']}: NAT report"),
+        title=html.escape(as_text(f"{content['headline']['title']}: NAT report")),
         version=html.escape(content["made"]["version"]),
         style=style,
         script=script,
@@ -57,7 +58,7 @@ def embedded(data: Any) -> str:
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return text.encode("utf-8", "replace").decode()  # file names may hold bytes that are no text
+    return as_text(text)
 
 
 def resource(name: str) -> str:

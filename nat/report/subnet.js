@@ -35,6 +35,7 @@ function numbersOf(id) {
   const tile = (term, value, small) => el("div", {}, el("dt", {}, term), el("dd", {}, value, small && el("small", {}, small)));
   return el("dl", { class: "tiles" },
     tile("test accuracy", percent(net.test_top1), range(net.test_interval)),
+    net.answers && tile("balanced accuracy", percent(net.answers.balanced), "test, mean over classes"),
     tile("validation", percent(net.finetuned_val_top1), range(net.val_interval)),
     known(net.val_top1) && tile("in the search", percent(net.val_top1), "supernet's weights"),
     tile("multiply-adds", amount(net.macs)),

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
+from nat.archive import Proposal
 from nat.evolution import Evolution, evolve
+from nat.objectives import ERROR
 from nat.pareto import Floats, non_dominated
 from nat.problem import SearchProblem
-from nat.selection import improvements, predicted
+from nat.selection import Candidates, improvements, predicted
 from nat.supernet.sampling import crossover, mutate, vary
 from nat.supernet.searchable import Encodings, combinations
 from nat.surrogates.base import Surrogate
@@ -121,3 +124,14 @@ def _children(problem: SearchProblem, parents: Encodings, rng: Generator) -> Enc
 def _new(problem: SearchProblem, encodings: Encodings, known: Encodings) -> Encodings:
     """Distinct rows that keep the limits and are not known."""
     return without(np.unique(encodings[problem.allows(encodings)], axis=0), known)
+
+
+def with_predictions(
+    problem: SearchProblem, encodings: Encodings, candidates: Candidates, chosen: Sequence[int] | NDArray[np.intp]
+) -> list[Proposal]:
+    """The chosen rows with what is expected of their top-1 error, if that is what is predicted first."""
+    nets = problem.space.decode(encodings[chosen])
+    if problem.measured[0].name != ERROR:
+        return [Proposal(net) for net in nets]
+    means, deviations = candidates.values[chosen, 0], candidates.deviation[chosen]
+    return [Proposal(net, float(mean), float(dev)) for net, mean, dev in zip(nets, means, deviations, strict=True)]

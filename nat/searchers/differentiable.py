@@ -31,12 +31,12 @@ from nat.oneshot.relaxation import Parameters, select
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.derived import Distribution, propose_from
+from nat.searchers.random import first_sample
 from nat.searchers.sandwich import PASSES, train_sandwich
 from nat.supernet.categories import Categories, ExpectedMacs
 from nat.supernet.costs import CostTable
 from nat.supernet.mixture import Mixture
 from nat.supernet.relaxed import relaxed_logits
-from nat.supernet.sampling import sample_stratified
 from nat.supernet.searchable import Encodings
 from nat.supernet.supernet import Supernet
 
@@ -73,8 +73,8 @@ class DifferentiableSearcher(ABC):
     name: str
     title: str
     rate: float  # of Adam. DARTS's 3e-4 is for tens of thousands of steps; here a set has tens to hundreds
-    passes = PASSES + UPDATES
-    architecture_passes = float(UPDATES)
+    passes = PASSES + UPDATES * (1 - WAIT)  # a step's, the mean over the training
+    architecture_passes = UPDATES * (1 - WAIT)
     share = HELD_OUT
     seconds: Mapping[str, float] = MappingProxyType({})
 
@@ -93,7 +93,7 @@ class DifferentiableSearcher(ABC):
 
     @abstractmethod
     def relax(self, parameters: Parameters, progress: float, generator: torch.Generator) -> Relaxed:
-        """What a step of the architecture differentiates, at a share of the training in [0, 1]."""
+        """What a step of the architecture differentiates, at a share of all such steps in [0, 1]."""
 
     @abstractmethod
     def shares(self, parameters: Parameters) -> dict[str, Tensor]:
@@ -115,8 +115,7 @@ class DifferentiableSearcher(ABC):
         """A stratified sample at first; then what the parameters say."""
         choices = self._choices(problem)
         if not evaluations:
-            drawn = sample_stratified(problem.costs, count, rng, problem.limits)
-            return [Proposal(architecture) for architecture in problem.space.decode(drawn)]
+            return first_sample(problem, count, rng)
         generator = _torch_generator(rng)
         sets = self.sets or [self.fresh(choices.options, generator) for _ in self.prices]
         distributions = [self._distribution(parameters, generator) for parameters in sets]
@@ -139,18 +138,22 @@ class DifferentiableSearcher(ABC):
             return np.concatenate([pool[rng.integers(len(pool), size=1)], path])
 
         def update(step: int, resolution: int) -> None:
-            if step >= WAIT * adaptation.trainer.schedule.steps:
-                self._update(adaptation, expected, step, resolution)
+            steps = adaptation.trainer.schedule.steps
+            if step >= (first := WAIT * steps):
+                progress = min(1.0, (step - first) / max(1.0, steps - 1 - first))
+                self._update(adaptation, expected, step, resolution, progress)
 
         train_sandwich(adaptation, problem, pool, draw, update)
 
-    def _update(self, adaptation: AdaptationSteps, expected: ExpectedMacs, step: int, resolution: int) -> None:
+    def _update(
+        self, adaptation: AdaptationSteps, expected: ExpectedMacs, step: int, resolution: int, progress: float
+    ) -> None:
         """A step of those sets whose turn it is, on one held-out batch."""
         trainer, supernet = adaptation.trainer, adaptation.trainer.network
         assert isinstance(supernet, Supernet) and self._optimizer is not None
         images, labels = adaptation.held_out(step, resolution)
         generator = _torch_generator(adaptation.rng(step).spawn(1)[0])
-        progress, size = min(1.0, step / trainer.schedule.steps), expected.space.resolutions.index(resolution)
+        size = expected.space.resolutions.index(resolution)
         for turn in range(UPDATES):
             number = (UPDATES * step + turn) % len(self.prices)
             relaxed = self.relax(self.sets[number], progress, generator)

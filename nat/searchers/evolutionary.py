@@ -19,10 +19,11 @@ from nat.objectives import ERROR
 from nat.pareto import Floats, non_dominated
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
-from nat.searchers.candidates import evolved, promising, variations
+from nat.searchers.candidates import evolved, promising, variations, with_predictions
+from nat.searchers.random import first_sample
 from nat.searchers.sandwich import PASSES, train_sandwich
 from nat.selection import SELECTIONS, Candidates, by_directions, by_improvement, by_spread, predicted
-from nat.supernet.sampling import sample_like, sample_stratified
+from nat.supernet.sampling import sample_like
 from nat.supernet.searchable import Encodings
 from nat.surrogates.base import Surrogate
 from nat.surrogates.trend import TrendGaussianProcess
@@ -68,8 +69,7 @@ class NatSearcher:
         """A stratified sample at first; then the most promising candidates."""
         self.seconds = {}
         if not evaluations:
-            drawn = sample_stratified(problem.costs, count, rng, problem.limits)
-            return [Proposal(architecture) for architecture in problem.space.decode(drawn)]
+            return first_sample(problem, count, rng)
         started, known = perf_counter(), problem.encodings_of(evaluations)
         surrogates = self._fitted(problem, evaluations, known)
         fitted = perf_counter()
@@ -78,7 +78,7 @@ class NatSearcher:
         proposals = []
         if len(encodings):
             candidates = predicted(problem, surrogates, encodings)
-            proposals = _proposals(problem, encodings, candidates, self._chosen(candidates, measured, count, rng))
+            proposals = with_predictions(problem, encodings, candidates, self._chosen(candidates, measured, count, rng))
         self.seconds = {"fit": fitted - started, "evolve": perf_counter() - fitted}
         return proposals
 
@@ -134,17 +134,6 @@ class NatSearcher:
             return np.concatenate([pool[rng.integers(len(pool), size=1)], sample_like(problem.space, pool, 1, rng)])
 
         train_sandwich(adaptation, problem, pool, draw)
-
-
-def _proposals(
-    problem: SearchProblem, encodings: Encodings, candidates: Candidates, chosen: NDArray[np.intp]
-) -> list[Proposal]:
-    """The chosen rows with what is expected of their top-1 error, if that is what is predicted first."""
-    nets = problem.space.decode(encodings[chosen])
-    if problem.measured[0].name != ERROR:
-        return [Proposal(net) for net in nets]
-    means, deviations = candidates.values[chosen, 0], candidates.deviation[chosen]
-    return [Proposal(net, float(mean), float(dev)) for net, mean, dev in zip(nets, means, deviations, strict=True)]
 
 
 def _hopeful(

@@ -9,9 +9,8 @@ from nat.archive import Evaluation, Proposal
 from nat.evolution import offspring
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
-from nat.searchers.random import unseen
-from nat.searchers.sandwich import DRAWN, PASSES, train_sandwich
-from nat.supernet.sampling import sample_like, sample_stratified
+from nat.searchers.random import first_sample, unseen
+from nat.searchers.sandwich import PASSES, train_like_pool
 from nat.supernet.searchable import Encodings
 
 
@@ -35,8 +34,7 @@ class GeneticSearcher:
     ) -> list[Proposal]:
         """A stratified sample at first; then children of the best by rank and crowding."""
         if not evaluations:
-            drawn = sample_stratified(problem.costs, count, rng, problem.limits)
-            return [Proposal(architecture) for architecture in problem.space.decode(drawn)]
+            return first_sample(problem, count, rng)
         known = problem.encodings_of(evaluations)
         children = offspring(problem, known, problem.values_of(evaluations), count, rng, self.population)
         fresh = problem.space.decode(children)
@@ -47,4 +45,4 @@ class GeneticSearcher:
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
         """Trains on architectures whose genes are drawn, each on its own, from the pool."""
-        train_sandwich(adaptation, problem, pool, lambda rng: sample_like(problem.space, pool, DRAWN, rng))
+        train_like_pool(adaptation, problem, pool)

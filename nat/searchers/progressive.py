@@ -16,12 +16,11 @@ from numpy.random import Generator
 
 from nat.archive import Evaluation, Proposal
 from nat.errors import InputError
-from nat.objectives import ERROR
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
-from nat.searchers.candidates import without
+from nat.searchers.candidates import with_predictions, without
 from nat.searchers.random import unseen
-from nat.searchers.sandwich import DRAWN, PASSES, train_sandwich
+from nat.searchers.sandwich import PASSES, train_like_pool
 from nat.searchers.scalar import best_by_turns
 from nat.selection import predicted
 from nat.supernet.sampling import sample_like, sample_stratified, vary
@@ -130,7 +129,7 @@ class ProgressiveSearcher:
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
         """Trains on architectures whose genes are drawn, each on its own, from the pool."""
-        train_sandwich(adaptation, problem, pool, lambda rng: sample_like(problem.space, pool, DRAWN, rng))
+        train_like_pool(adaptation, problem, pool)
 
 
 def groups_of(space: SearchSpace, levels: int | None = None) -> list[Encodings]:
@@ -179,9 +178,4 @@ def _best(problem: SearchProblem, surrogates: Sequence[Surrogate], rows: Encodin
     if not len(rows):
         return []
     candidates = predicted(problem, surrogates, rows)
-    chosen = best_by_turns(candidates.values, count)
-    nets = problem.space.decode(rows[chosen])
-    if problem.measured[0].name != ERROR:
-        return [Proposal(net) for net in nets]
-    means, deviations = candidates.values[chosen, 0], candidates.deviation[chosen]
-    return [Proposal(net, float(mean), float(dev)) for net, mean, dev in zip(nets, means, deviations, strict=True)]
+    return with_predictions(problem, rows, candidates, best_by_turns(candidates.values, count))

@@ -34,6 +34,12 @@ class RandomSearcher:
         train_sandwich(adaptation, problem, pool, lambda rng: _allowed(problem, pool, rng))
 
 
+def first_sample(problem: SearchProblem, count: int, rng: Generator) -> list[Proposal]:
+    """What strategies begin with: architectures spread evenly over the multiply-adds, both ends among them."""
+    drawn = sample_stratified(problem.costs, count, rng, problem.limits)
+    return [Proposal(architecture) for architecture in problem.space.decode(drawn)]
+
+
 def unseen(problem: SearchProblem, known: Iterable[Any], count: int, rng: Generator) -> list[Any]:
     """At most `count` architectures that are not among the known ones, spread evenly over the multiply-adds."""
     known = set(known)

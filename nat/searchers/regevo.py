@@ -14,10 +14,10 @@ from nat.archive import Evaluation, Proposal
 from nat.pareto import Floats
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
-from nat.searchers.random import unseen
-from nat.searchers.sandwich import DRAWN, PASSES, train_sandwich
+from nat.searchers.random import first_sample, unseen
+from nat.searchers.sandwich import PASSES, train_like_pool
 from nat.searchers.scalar import by_age, scaled, weight_vectors
-from nat.supernet.sampling import sample_like, sample_stratified, vary
+from nat.supernet.sampling import vary
 from nat.supernet.searchable import Encodings
 
 TRIES = 200
@@ -48,8 +48,7 @@ class RegularisedEvolution:
     ) -> list[Proposal]:
         """A stratified sample at first; then children, or random architectures where none is new."""
         if not evaluations:
-            drawn = sample_stratified(problem.costs, count, rng, problem.limits)
-            return [Proposal(architecture) for architecture in problem.space.decode(drawn)]
+            return first_sample(problem, count, rng)
         young = self.alive(evaluations)
         genes, values = problem.encodings_of(young), scaled(problem.values_of(young))
         weights = weight_vectors(len(problem.objectives))
@@ -77,7 +76,7 @@ class RegularisedEvolution:
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
         """Trains on architectures whose genes are drawn, each on its own, from the pool."""
-        train_sandwich(adaptation, problem, pool, lambda rng: sample_like(problem.space, pool, DRAWN, rng))
+        train_like_pool(adaptation, problem, pool)
 
 
 def neighbours(problem: SearchProblem, parent: Encodings, rng: Generator) -> Encodings:
@@ -87,4 +86,5 @@ def neighbours(problem: SearchProblem, parent: Encodings, rng: Generator) -> Enc
     """
     drawn: Encodings = vary(problem.space, np.tile(parent, (TRIES, 1)), rng, genes=1)
     drawn = drawn[(drawn != parent).sum(axis=1) == 1]
-    return drawn[problem.allows(drawn)] if len(drawn) else drawn
+    allowed: Encodings = drawn[problem.allows(drawn)]
+    return allowed

@@ -16,11 +16,10 @@ from nat.archive import Evaluation, Proposal
 from nat.pareto import Floats
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
-from nat.searchers.random import unseen
-from nat.searchers.sandwich import DRAWN, PASSES, train_sandwich
+from nat.searchers.random import first_sample, unseen
+from nat.searchers.sandwich import PASSES, train_like_pool
 from nat.searchers.scalar import by_age, weight_vectors
 from nat.supernet.architecture import Architecture
-from nat.supernet.sampling import sample_like, sample_stratified
 from nat.supernet.searchable import Encodings, SearchSpace
 
 DRAWS = 64
@@ -111,8 +110,7 @@ class ReinforceSearcher:
     ) -> list[Proposal]:
         """A stratified sample at first; then draws of the policies, or random ones where they draw nothing new."""
         if not evaluations:
-            drawn = sample_stratified(problem.costs, count, rng, problem.limits)
-            return [Proposal(architecture) for architecture in problem.space.decode(drawn)]
+            return first_sample(problem, count, rng)
         policies, number = self.policies(problem, evaluations), len(evaluations)
         taken = {row.tobytes() for row in problem.encodings_of(evaluations)}
         known, nets = [evaluation.architecture for evaluation in evaluations], list[Architecture]()
@@ -137,7 +135,7 @@ class ReinforceSearcher:
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
         """Trains on architectures whose genes are drawn, each on its own, from the pool."""
-        train_sandwich(adaptation, problem, pool, lambda rng: sample_like(problem.space, pool, DRAWN, rng))
+        train_like_pool(adaptation, problem, pool)
 
 
 def _scaled_so_far(values: Floats) -> Floats:

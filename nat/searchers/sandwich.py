@@ -10,6 +10,7 @@ from nat.errors import TransferError
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.supernet.architecture import Architecture
+from nat.supernet.sampling import sample_like
 from nat.supernet.space import Encodings
 from nat.supernet.training import sandwich_step
 
@@ -61,3 +62,8 @@ def train_sandwich(
         if not math.isfinite(loss):
             raise TransferError(f"the supernet's training diverged at step {step}: lower learning_rate.")
         then(step, resolution)
+
+
+def train_like_pool(adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
+    """`train_sandwich` on architectures whose genes are drawn, each on its own, from the pool's."""
+    train_sandwich(adaptation, problem, pool, lambda rng: sample_like(problem.space, pool, DRAWN, rng))

@@ -82,14 +82,10 @@ class BlockCosts:
         return table
 
     def _over_cells(self, name: str, inside: bool) -> NDArray[np.int64]:
-        channels, size, total = self.form.channels, self.form.resolution, np.zeros(2, dtype=np.int64)
-        for layer in range(self.form.layers):
-            reduces = layer in self.form.places
-            channels *= 1 + reduces
-            after = -(-size // (1 + reduces))
-            stride = 1 + (reduces and not inside)
-            total += operation_costs(name, channels, stride, after if inside else size)
-            size = after
+        total = np.zeros(2, dtype=np.int64)
+        for layout in self.form.layouts():
+            stride = 1 + (layout.reduces and not inside)
+            total += operation_costs(name, layout.channels, stride, layout.after if inside else layout.size)
         return total
 
     @cached_property

@@ -10,7 +10,6 @@ Edges cost the same whatever the others are. So the network whose edges are all 
 operation once for each layer and stride it can be at. Auxiliary classifiers, which only training has, do not count.
 """
 
-from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -61,31 +60,13 @@ class CellCosts:
         """Costs of each candidate, shape (candidates, 2), by cell and stride."""
         tables = {}
         for cell, names in self.space.candidates.items():
+            layouts = [layout for layout in self.form.layouts() if layout.reduces == (cell == "reduce")]
             for stride in {self.space.stride(cell, source) for source in (0, self.space.inputs)}:
-                layers = list(self._layers(cell))
-                costs = [
-                    # operations at stride 1 in a reduction are behind those at stride 2
-                    [
-                        operation_costs(name, channels, stride, size if stride == 2 else out)
-                        for channels, size, out in layers
-                    ]
-                    for name in names
-                ]
+                # operations at stride 1 in a reduction are behind those at stride 2
+                places = [(it.channels, stride, it.size if stride == 2 else it.after) for it in layouts]
+                costs = [[operation_costs(name, *place) for place in places] for name in names]
                 tables[cell, stride] = np.array(costs, dtype=np.int64).reshape(len(names), -1, 2).sum(axis=1)
         return tables
-
-    def _layers(self, cell: str) -> Iterator[tuple[int, int, int]]:
-        """Channels, and sizes of the maps before and behind, of each layer with that cell."""
-        channels, size = self.form.channels, self.form.resolution
-        for _ in range(3 if self.form.imagenet else 0):
-            size = (size + 1) // 2
-        for layer in range(self.form.layers):
-            reduces = layer in self.form.places
-            out = (size + 1) // 2 if reduces else size
-            channels *= 1 + reduces
-            if reduces == (cell == "reduce"):
-                yield channels, size, out
-            size = out
 
     def macs(self, encodings: Encodings) -> Counts:
         """Multiply-adds of canonical encodings (n, genes), shape (n,)."""

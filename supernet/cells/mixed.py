@@ -108,8 +108,8 @@ class MixedCell(nn.Module):
         ):
             x = states[source]
             assert x is not None, "edges are sorted by the node they go to"
-            assert isinstance(options, nn.ModuleList)
-            out = mix(_without_zeros(mixtures[name], options), list(options), x)
+            operations = list(options.children())
+            out = mix(_without_zeros(mixtures[name], operations), operations, x)
             if out is None and states[node] is None:
                 out = torch.zeros_like(x[:, :, ::stride, ::stride])
             if out is not None:
@@ -118,7 +118,7 @@ class MixedCell(nn.Module):
         return torch.cat([state for number, state in enumerate(states) if number in self.outputs], dim=1)  # type: ignore[misc]
 
 
-def _without_zeros(mixture: Mixture, options: nn.ModuleList) -> Mixture:
+def _without_zeros(mixture: Mixture, options: list[nn.Module]) -> Mixture:
     """The mixture without options whose output is zero: neither the sum nor any gradient changes."""
     if not any(isinstance(options[option], Zero) for option in (*mixture.active, *mixture.probed)):
         return mixture
@@ -201,8 +201,7 @@ class MixedNetwork(nn.Module):
         for cell in self.cells:
             if isinstance(cell, MixedCell):
                 for name, options in zip(cell.names, cell.operations, strict=True):
-                    assert isinstance(options, nn.ModuleList)
-                    here = tuple(sum(weight.numel() for weight in option.parameters()) for option in options)
+                    here = tuple(sum(weight.numel() for weight in option.parameters()) for option in options.children())
                     sizes[name] = tuple(map(sum, zip(sizes.get(name, (0,) * len(here)), here, strict=True)))
         return sizes
 

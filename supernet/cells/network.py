@@ -9,7 +9,9 @@ ImageNet (Liu et al., ICLR 2019) and of NAS-Bench-201 (Dong and Yang, ICLR 2020)
 any others are the same with other numbers.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,22 @@ from torch.nn import functional as F
 from nat.errors import InputError
 from nat.supernet.cells.genotype import Cell, Genotype
 from nat.supernet.cells.operations import FactorizedReduce, Norm, operation, relu_conv_norm
+
+
+class Layout(NamedTuple):
+    """A layer of a network of cells.
+
+    Attributes:
+        reduces: whether it halves the size.
+        channels: of its operations.
+        size: of the maps before it, pixels.
+        after: of those behind it.
+    """
+
+    reduces: bool
+    channels: int
+    size: int
+    after: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,18 @@ class CellForm:
         """The layers that halve the size, ascending."""
         thirds = (self.layers // 3, 2 * self.layers // 3)
         return tuple(sorted(set(thirds if self.reductions is None else self.reductions)))
+
+    def layouts(self) -> Iterator[Layout]:
+        """The layers, from the first on."""
+        channels, size = self.channels, self.resolution
+        for _ in range(3 if self.imagenet else 0):  # convolutions of stride 2 in the stem
+            size = (size + 1) // 2
+        for layer in range(self.layers):
+            reduces = layer in self.places
+            channels *= 1 + reduces
+            after = (size + 1) // 2 if reduces else size
+            yield Layout(reduces, channels, size, after)
+            size = after
 
     @property
     def auxiliary_place(self) -> int:

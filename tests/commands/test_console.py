@@ -3,7 +3,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from nat.commands.console import ConsoleProgress, bytes_counted
+from nat.commands.console import ConsoleProgress, bytes_counted, print_table
 
 
 def shown(*, terminal: bool) -> str:
@@ -22,6 +22,22 @@ def test_bars_show_the_last_note() -> None:
 
 def test_lines_end_with_the_last_note() -> None:
     assert shown(terminal=False) == "training: 3 in 0 s, loss [2.5]\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_are_no_markup(terminal: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    progress, path = ConsoleProgress(), "/images/[b]" + "long/" * 40 + "[/red].jpg"
+    progress.console = Console(file=StringIO(), force_terminal=terminal, width=80)
+    progress.say(f"skipped {path}")
+    with progress.task("[/red]", 1) as task:
+        task.advance()
+    assert isinstance(progress.console.file, StringIO)
+    written = progress.console.file.getvalue()
+    assert "[/red].jpg" in written and "[b]" in written
+    assert terminal or written.startswith(f"skipped {path}\n[/red]: 1 in")  # in a log, a path stays whole
+    print_table("[i]title", [("[u]name", "left")], [("[red]class[/]",), ("caf\udce9",)])
+    shown = capsys.readouterr().out
+    assert "[i]title" in shown and "[red]class[/]" in shown and "caf?" in shown
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,16 @@ def test_copies_are_found_and_other_images_not() -> None:
     )
 
 
+def test_an_image_in_two_other_splits_counts_once() -> None:
+    train, val, test = ([photograph(100 * k + i) for i in range(5)] for k in range(3))
+    val[1] = test[2] = train[3]
+    train[0] = photograph(0, 20)  # a single small one among large ones
+    data = splits(train, val, test)
+    found = find_duplicates(data)
+    assert found is not None and len(found) == 3
+    assert in_words(found, data).startswith("1 of val and 1 of test images")
+
+
 def test_plain_and_textured_images_are_not_alike() -> None:
     rng = np.random.default_rng(0)
 

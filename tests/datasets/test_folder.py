@@ -1,4 +1,6 @@
+import os
 import shutil
+import sys
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -77,6 +79,15 @@ def test_spelling_of_accents_does_not_matter(make_folder: MakeFolder) -> None:
     composed, decomposed = (unicodedata.normalize(form, "crème") for form in ("NFC", "NFD"))
     splits = load_dataset(make_folder({f"train/{composed}": 3, "train/z": 3, f"test/{decomposed}": 1, "test/z": 1}))
     assert splits.classes == (composed, "z") and splits.test.labels.tolist() == [0, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are no text")
+def test_names_that_are_no_text_can_be_written(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder({os.fsdecode(b"caf\xe9"): 3, os.fsdecode(b"caf\xe8"): 3})
+    renamed = folder.rename(tmp_path / os.fsdecode(b"old \xff"))
+    splits = load_dataset(renamed)
+    assert splits.classes == ("caf\\udce8", "caf\\udce9") and splits.card.name == "old \\udcff"
+    assert len(splits.train) == 2
 
 
 def test_order_of_the_file_system_does_not_matter(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +210,7 @@ def test_many_corrupt_images_make_a_short_message(make_folder: MakeFolder) -> No
 def test_skipping_may_leave_too_few(make_folder: MakeFolder) -> None:
     folder = make_folder({"a": 3, "b": 3})
     (folder / "b" / "001.png").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"too few in 'b' \(2\)"):
+    with pytest.raises(InputError, match=r"too few in 'b' \(2\), corrupt files left out: 1"):
         load_dataset(folder, skip_corrupt=True)
 
 

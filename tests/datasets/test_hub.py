@@ -103,6 +103,10 @@ def test_secret_labels_and_broken_images(hub: dict[str, Table], tmp_path: Path) 
 def test_what_cannot_be_used(hub: dict[str, Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="cannot load 'user/cars' from the Hugging Face hub: no such data set"):
         load_dataset("hf:user/cars", root=tmp_path)
+    label, hub["train"].rows[2]["label"] = hub["train"].rows[2]["label"], -1
+    with pytest.raises(InputError, match="has training images without labels"):
+        load_dataset("hf:user/pets", root=tmp_path)
+    hub["train"].rows[2]["label"] = label
     hub["train"].features.pop("label")
     with pytest.raises(InputError, match="has the columns id, picture; expected one of images and one of class labels"):
         load_dataset("hf:user/pets", root=tmp_path)

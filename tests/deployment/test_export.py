@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import nn
 
-from nat.bundle import load_bundle, measure, save_bundle
+from nat.bundle import Bundle, load_bundle, measure, save_bundle
 from nat.datasets.loading import load_dataset
 from nat.datasets.preprocess import Preprocess
-from nat.deployment import formats
+from nat.deployment import exporting, formats
 from nat.deployment.checking import compare, expected_of
 from nat.errors import TransferError
 from nat.pretrained.catalogue import load_supernet
@@ -170,6 +170,45 @@ def test_an_export_that_fails_leaves_nothing(
     outcome = command("export", bundles["minimal"], "--format", "pt2", "--data", "none", "-o", out)
     assert outcome.code == 1 and "no luck" in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_export_goes_on(
+    bundles: dict[str, Path], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, out = ("minimal", "mobilenetv2"), tmp_path / "out"
+    monkeypatch.setattr(exporting, "_bundles", lambda path: [bundles[name] for name in names])
+    write, written = exporting.write_pt2, list[str]()
+
+    def stopped(bundle: Bundle, path: Path) -> None:
+        written.append(bundle.path.name)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        write(bundle, path)
+
+    monkeypatch.setattr(exporting, "write_pt2", stopped)
+    words = ("export", tmp_path, "--format", "pt2", "--data", "none", "-o", out)
+    assert command(*words).code == 130
+    assert [path.name for path in out.iterdir()] == ["minimal"]
+    before = (out / "minimal" / "export.json").read_bytes()
+    again = command(*words, "--json")
+    assert again.code == 0 and written == ["minimal", "mobilenetv2", "mobilenetv2"], again.err
+    assert (out / "minimal" / "export.json").read_bytes() == before
+    assert [facts["asked"] for facts in again.json] == [
+        json.loads((out / name / "export.json").read_text())["asked"] for name in names
+    ]
+    whole = command(*words)
+    assert whole.code == 0 and "2 of 2 exported already; remove" in whole.err and len(written) == 3
+    other = command(*words, "--threads", "2")
+    assert other.code == 2 and "holds another export. Name another --out" in other.err
+
+
+def test_images_are_stored_as_the_bundle_had_them(bundles: dict[str, Path], command: Command, tmp_path: Path) -> None:
+    shutil.copytree(bundles["minimal"], tmp_path / "net")
+    metrics = json.loads((tmp_path / "net" / "metrics.json").read_text())
+    metrics["data"]["store_size"] = 0  # refused, where it is heeded
+    (tmp_path / "net" / "metrics.json").write_text(json.dumps(metrics))
+    outcome = command("export", tmp_path / "net", "--format", "pt2")
+    assert outcome.code == 2 and "expected a store size of at least 1 pixel" in outcome.err
 
 
 @pytest.mark.parametrize(

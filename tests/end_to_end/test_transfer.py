@@ -32,6 +32,7 @@ BUNDLE = {
     "architecture.json",
     "preprocess.json",
     "labels.json",
+    "config.json",
     "metrics.json",
     "correct.safetensors",
     "predictions.safetensors",

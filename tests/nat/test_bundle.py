@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nat.bundle import load_bundle, save_bundle
+from nat.bundle import load_bundle, model_card, save_bundle
 from nat.datasets.preprocess import Preprocess
 from nat.errors import CheckpointError
 from nat.supernet.space import MobileNetSpace
@@ -49,6 +49,13 @@ def test_a_bundle_comes_back(bundle: Path) -> None:
 def test_the_card_names_the_images_and_not_where_they_lie(bundle: Path) -> None:
     card = (bundle / "README.md").read_text()
     assert "| data | flowers (fingerprint" in card and "/home/me" not in card
+
+
+def test_a_name_stays_in_its_cell_of_the_card(bundle: Path) -> None:
+    loaded = load_bundle(bundle)
+    metrics = {**METRICS, "data": {**METRICS["data"], "name": "a|b\n<script>"}}
+    card = model_card(loaded.model, loaded.preprocess, loaded.labels, metrics)
+    assert "| data | a&#124;b &lt;script> (fingerprint" in card
 
 
 def without(data: dict[str, Any], name: str) -> dict[str, Any]:

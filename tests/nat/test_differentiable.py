@@ -12,9 +12,10 @@ from torch import Tensor
 
 from nat.errors import InputError
 from nat.problem import SearchProblem
-from nat.searchers import DartsSearcher, GdasSearcher, NaspSearcher, TrainedSearcher
+from nat.searchers import DartsSearcher, GdasSearcher, NaspSearcher, TrainedSearcher, differentiable
 from nat.searchers.derived import Distribution, propose_from, size_shares, within_limits
 from nat.searchers.differentiable import DifferentiableSearcher
+from nat.searchers.sandwich import PASSES
 from nat.supernet.architecture import Architecture
 from nat.supernet.categories import Categories, ExpectedMacs
 from nat.supernet.costs import CostTable
@@ -99,6 +100,35 @@ def test_the_first_steps_are_the_weights_alone(make: Make) -> None:
     fresh, later = trained(make(), range(4)), trained(make(), range(6))
     assert not fresh.state_dict()["optimizer"]["state"]
     assert later.state_dict()["optimizer"]["state"]
+
+
+@every
+def test_steps_of_the_architecture_are_those_that_are_charged(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    run = differentiable.relaxed_logits
+    monkeypatch.setattr(differentiable, "relaxed_logits", lambda *given: calls.append(1) or run(*given))
+    searcher = trained(make())
+    assert len(calls) == pytest.approx(20 * searcher.architecture_passes)
+    assert searcher.passes == pytest.approx(PASSES + searcher.architecture_passes)
+
+
+def test_gdas_prices_what_a_draw_shows() -> None:
+    """The drawn subnet's multiply-adds; nothing is wider or deeper than a draw that has no gain for it either."""
+    choices, costs, generator = Categories(SPACE), CostTable(SPACE, 3), torch.Generator().manual_seed(0)
+    searcher, seen = GdasSearcher(), {"least": 0, "more": 0}
+    parameters = searcher.fresh(choices.options, generator)
+    for _ in range(10):
+        relaxed = searcher.relax(parameters, 0.5, generator)
+        macs = ExpectedMacs(costs)(relaxed.probabilities, 0)
+        drawn = {name: mixture.active[0] for name, mixture in relaxed.mixtures.items()}
+        row = choices.encodings({name: np.array([option]) for name, option in drawn.items()}, np.zeros(1, dtype=int))
+        assert macs.item() == pytest.approx(costs.macs(row)[0], rel=1e-5)
+        slopes = torch.autograd.grad(macs, list(parameters.values()), allow_unused=True)
+        for (name, option), slope in zip(drawn.items(), slopes, strict=True):
+            moved = slope is not None and float(slope.abs().max()) > 1e-3
+            if not name.startswith("kernel"):
+                seen["more" if option else "least"] += moved
+    assert seen["least"] == 0 < seen["more"]
 
 
 @every

@@ -6,6 +6,7 @@ import pytest
 
 from nat.archive import Evaluation
 from nat.fronts import (
+    best_within,
     columns_of,
     control_row,
     front_hypervolume,
@@ -143,3 +144,10 @@ def test_best_takes_front_after_front(problem: SearchProblem, ladder) -> None:
     assert best(strict, ladder, 3) == [ladder[i] for i in (5, 6, 7)], "those that are accurate enough come first"
     assert best(strict, ladder, 99) == [ladder[i] for i in (5, 6, 7, 0, 1, 3, 2, 4)]
     assert best(problem, [], 3) == [] == best(problem, ladder, 0)
+
+
+def test_the_best_within_budgets_need_not_be_the_dearest() -> None:
+    macs, errors = [1.0, 2.0, 3.0, 4.0], [0.5, 0.2, 0.3, 0.1]
+    assert best_within(macs, errors, [0.5, 1.0, 2.5, 3.5, 9.0]) == [None, 0, 1, 1, 3]
+    assert best_within([2.0, 1.0], [0.2, 0.2], [3.0]) == [1], "of equal errors the cheaper one"
+    assert best_within([], [], [1.0]) == [None]

@@ -9,7 +9,7 @@ import pytest
 from nat.archive import Evaluation, Proposal
 from nat.errors import InputError
 from nat.problem import SearchProblem
-from nat.searchers.progressive import ProgressiveSearcher, default_of, groups_of
+from nat.searchers.progressive import ProgressiveSearcher, default_of, groups_of, grown_to
 from nat.supernet.costs import CostTable
 from nat.supernet.sampling import Limits
 from nat.supernet.searchable import Encodings
@@ -66,6 +66,14 @@ def test_a_round_is_a_level_and_each_extends_the_one_before(costs: TableCosts | 
     free = searcher().propose(problem, known, 20, np.random.default_rng(9))
     assert len(free) == 20
     assert not {proposal.architecture for proposal in free} & {evaluation.architecture for evaluation in known}
+
+
+def test_only_what_has_grown_so_far_is_extended() -> None:
+    """The other end of the costs, and what an earlier run found, are known, but are no beam."""
+    problem, groups, default = SearchProblem(COSTS), groups_of(TABLE), default_of(SearchProblem(COSTS))
+    known = np.array([TABLE.lower, default, [1, *default[1:]], [2, 0, *default[2:]], [2, 2, 2, default[3]]])
+    for level, rows in ((1, [1, 2]), (2, [1, 2, 3]), (3, [1, 2, 3, 4]), (4, [0, 1, 2, 3, 4])):
+        assert np.array_equal(grown_to(problem, known, groups, level), known[rows])
 
 
 def test_with_a_beam_of_everything_it_is_exhaustive() -> None:

@@ -51,6 +51,7 @@ def test_answers_are_counted_as_scikit_learn_counts_them() -> None:
     assert counts[:, 2] / counts[:, 0] == pytest.approx(recall)
     assert counts[:, 2] / counts[:, 1] == pytest.approx(precision)
     assert table["top1"] == pytest.approx(float((truth == answers).mean()))
+    assert table["balanced"] == pytest.approx(recall.mean())
 
 
 def test_examples_are_the_most_confident_mistakes_and_the_same_draw_of_right_ones() -> None:

@@ -90,6 +90,9 @@ def test_finite_differences_converge_on_a_smooth_network(
         return max(float((f - e).abs().max()) for f, e in zip(found, exact, strict=True))
 
     assert error(1e-1) / error(1e-2) == pytest.approx(100, rel=0.2)
+    before = [weight.detach().clone() for weight in weights]
+    error(1e9)  # so far that what was there could not be computed back
+    assert all(torch.equal(one, other) for one, other in zip(before, weights, strict=True))
 
 
 @pytest.mark.parametrize("strategy", [Darts(1), Darts(2), Darts(2, hvp="fd")])

@@ -118,9 +118,18 @@ def test_errors_say_what_was_expected(start: Callable[..., OneShotTrainer], make
         start(Darts()).load_state_dict(start(Gdas()).state_dict())
     with pytest.raises(InputError, match="at least 1 epoch"):
         OneShotTrainer(start(Darts()).state.network, Darts(), Settings(epochs=0))
-    images, labels = make_batch(0)
-    with pytest.raises(TransferError, match="diverged in epoch 0"):
-        start(Darts()).run_epoch([((images * float("nan"), labels), (images, labels))])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
+@pytest.mark.parametrize("broken", ["training", "validation"])
+def test_a_search_that_diverges_says_so_and_leaves_the_architecture_as_it_was(
+    start: Callable[..., OneShotTrainer], make_batch: Callable[[int], Batch], strategy: Strategy, broken: str
+) -> None:
+    trainer, (images, labels) = start(strategy), make_batch(0)
+    batches = {name: (images * (torch.nan if name == broken else 1), labels) for name in ("training", "validation")}
+    with pytest.raises(TransferError, match=r"diverged in epoch 0: its .* loss is nan. Lower"):
+        trainer.run_epoch([(batches["training"], batches["validation"])])
+    assert all(vector.isfinite().all() for vector in trainer.state.parameters.values())
 
 
 RECORD = EpochRecord(0, 1.0, 1.0, 0, 1.0, {"normal:0->2": "conv", "normal:1->2": "conv"}, {"normal:0->2": [0, 1]}, 1.0)

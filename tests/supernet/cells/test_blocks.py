@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nat.errors import InputError
 from nat.supernet.cells.block_costs import BlockCosts, joined, stacked
 from nat.supernet.cells.blocks import INPUTS, PNAS, BlockCell, BlockSpace
-from nat.supernet.cells.network import CellNetwork
+from nat.supernet.cells.network import CellForm, CellNetwork
 
 SPACE = BlockSpace(5)
 # the released cell, as TensorFlow's code numbers it: 0 is the last cell, 1 the one before
@@ -111,8 +111,9 @@ def test_cells_of_another_space_are_refused() -> None:
 
 def test_costs_are_those_of_the_networks() -> None:
     """By torch's own counter, which counts a multiply-add twice; odd sizes among them."""
-    for size in (8, 7):
-        form = stacked(1, 6, 10, resolution=size)
+    mobile = CellForm(layers=3, channels=6, num_classes=10, imagenet=True, resolution=37)
+    for form in (stacked(1, 6, 10, resolution=8), stacked(1, 6, 10, resolution=7), mobile):
+        size = form.resolution
         costs = BlockCosts(SPACE, form)
         drawn = np.concatenate([SPACE.draw(2, np.random.default_rng(0)), costs.ends()[:2]])
         for row, cell in zip(drawn, SPACE.decode(drawn), strict=True):
