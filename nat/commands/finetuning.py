@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from nat.commands.console import ConsoleProgress, percent, print_json, print_table
-from nat.datasets.balance import MODES
 from nat.errors import unknown_name
 
 
@@ -48,6 +47,7 @@ def finetune(
 
     Example: `nat finetune subnets/flowers --amount "20 epochs" --ema 0.999 -o subnets/flowers-better`
     """
+    from nat.datasets.balance import MODES
     from nat.finetuning import FinetuneRecipe
     from nat.retraining import RetrainingOptions
     from nat.retraining import finetune as work
