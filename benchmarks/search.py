@@ -219,14 +219,21 @@ def interval(values: list[float]) -> list[float]:
 
 def as_text(table: Table, seeds: int) -> str:
     """A table in Markdown for each landscape: mean and half-width of the interval."""
-    lines = [f"Fraction of the best known hypervolume, mean of {seeds} seeds and half-width of the 95 % interval."]
+    title = f"Fraction of the best known hypervolume, mean of {seeds} seeds and half-width of the 95 % interval."
+    return "\n".join([title, *as_rows(table, 1, 4)])
+
+
+def as_rows(table: Table, scale: float, digits: int) -> list[str]:
+    """Lines of Markdown: for each landscape a table of means and half-widths, times a scale."""
+    lines: list[str] = []
     for landscape, strategies in table.items():
         budgets = list(next(iter(strategies.values())))
         lines += ["", f"| {landscape} | " + " | ".join(budgets) + " |", "|---" * (1 + len(budgets)) + "|"]
         for name, cells in strategies.items():
-            words = [f"{mean:.4f} ± {high - mean:.4f}" for mean, _, high in cells.values()]
+            pairs = [(scale * mean, scale * (high - mean)) for mean, _, high in cells.values()]
+            words = [f"{mean:.{digits}f} ± {half:.{digits}f}" for mean, half in pairs]
             lines.append(f"| {name} | " + " | ".join(words) + " |")
-    return "\n".join(lines)
+    return lines
 
 
 def draw(table: Table, path: Path, what: str = "share of the best known hypervolume") -> None:

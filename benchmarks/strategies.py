@@ -145,14 +145,8 @@ def summary(
 def as_text(table: Table, seeds: dict[str, int]) -> str:
     """A table in Markdown for each landscape, in points of accuracy."""
     counts = ", ".join(f"{name} {most}" for name, most in seeds.items())
-    lines = [f"Regret in points of accuracy, mean and half-width of the 95 % interval; seeds: {counts}."]
-    for landscape, strategies in table.items():
-        budgets = list(next(iter(strategies.values())))
-        lines += ["", f"| {landscape} | " + " | ".join(budgets) + " |", "|---" * (1 + len(budgets)) + "|"]
-        for name, cells in strategies.items():
-            words = [f"{100 * mean:.2f} ± {100 * (high - mean):.2f}" for mean, _, high in cells.values()]
-            lines.append(f"| {name} | " + " | ".join(words) + " |")
-    return "\n".join(lines)
+    title = f"Regret in points of accuracy, mean and half-width of the 95 % interval; seeds: {counts}."
+    return "\n".join([title, *search.as_rows(table, 100, 2)])
 
 
 def draw(table: Table, path: Path) -> None:
