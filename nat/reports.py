@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from nat.archive import Archive, Evaluation
@@ -79,7 +80,9 @@ def write_report(
         "controls": control_rows,
         "ties": tie,
     }
-    paid = whether_it_paid(comparisons(found, control_rows, _right(correct, controls)), report["search_seconds"])
+    compared = comparisons(found, control_rows, _right(correct, controls))
+    report["comparisons"] = [asdict(comparison) for comparison in compared]
+    paid = whether_it_paid(compared, report["search_seconds"])
     warm = [report["warm_start"]["says"]] if report["warm_start"] else []
     report["verdict"] = [
         *([paid] if paid else []),

@@ -145,6 +145,16 @@ def test_controls_are_the_ends_of_the_space(run: Path) -> None:
         assert control["finetuned_val_top1"] == metrics["val"]["top1"]
 
 
+def test_comparisons_are_of_nets_that_the_search_found(run: Path) -> None:
+    front = read(run / "front.json")
+    names, largest = {control["name"] for control in front["controls"]}, front["controls"][0]["id"]
+    assert front["comparisons"], "at least the largest subnet is beside the front"
+    for comparison in front["comparisons"]:
+        assert comparison["control"] in names
+        assert comparison["net"] != largest or CLOSES not in front["verdict"]
+        assert comparison["low"] <= comparison["difference"] <= comparison["high"]
+
+
 def test_events_tell_every_step_and_the_seconds_add_up(run: Path) -> None:
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     names = [event["event"] for event in events]
