@@ -11,7 +11,8 @@ from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
 from nat.errors import InputError, TransferError
-from nat.finetuning import Best, FinetuneRecipe, train_subnet
+from nat.finetuning import Best, train_subnet
+from nat.finetuning_recipe import FinetuneRecipe
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
