@@ -1,7 +1,7 @@
 """Recipes of fine-tuning compared: one subnet of a finished run, from the same weights, for as many steps each.
 
     nat transfer caltech101/ --supernet weights.safetensors --model tf_mobilenetv3_large_minimal_100 --out runs/caltech
-    python benchmarks/finetuning.py runs/caltech --steps 300 --recipes base,ema,layers,distill --results finetuning.jsonl
+    python benchmarks/finetuning.py runs/caltech --steps 300 --recipes base,ema,distill --results finetuning.jsonl
 
 The subnet is the best of the front within a share of the largest subnet's multiply-adds. `base` is the run's own
 recipe; the others change what `RECIPES` says, alone or joined by a plus (`ema+layers`). The teacher is the largest net
@@ -20,7 +20,6 @@ from statistics import mean
 from typing import Annotated, Any
 
 import typer
-from cut_alone import chosen
 from rich.console import Console
 from rich.table import Table
 
@@ -105,14 +104,15 @@ def changes_of(name: str) -> dict[str, Any]:
 def opened(run: Path, share: float, steps: int | None, teacher: Path | None) -> Bench:
     """The subnet of a run that is to be trained; nothing is written."""
     folder = RunFolder(run)
-    row = chosen(folder.read_front(), share).get(f"best of {share:g} of the multiply-adds")
-    if row is None:
-        raise InputError(
-            f"expected a subnet within {share:g} of the largest one's multiply-adds, got none: see --share."
-        )
-    job = reopened(folder, Silence())
+    front, job = folder.read_front()["front"], reopened(folder, Silence())
+    most = share * job.problem.costs.of(job.space.largest())[0]
+    within = [row for row in front if row["macs"] <= most]
+    if not within:
+        raise InputError(f"expected a subnet within {most / 1e6:.1f} M multiply-adds, got none: see --share.")
+    best = max(within, key=lambda row: row["finetuned_val_top1"])
     job.load_adapted()
-    return Bench(job, Architecture.from_json(row["architecture"]), steps or job.tuner().recipe.steps, teacher or run)
+    steps = steps or job.tuner().recipe.steps
+    return Bench(job, Architecture.from_json(best["architecture"]), steps, teacher or run)
 
 
 def trained(bench: Bench, names: Sequence[str], seeds: int, results: Path | None) -> Iterator[Row]:
