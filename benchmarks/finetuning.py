@@ -5,7 +5,7 @@
 
 The subnet is the best of the front within a share of the largest subnet's multiply-adds. `base` is the run's own
 recipe; the others change what `RECIPES` says, alone or joined by a plus (`ema+layers`). The teacher is the largest net
-of the adapted supernet, or a bundle. The last weights (or their average) are measured, so that validation images choose
+of the adapted supernet, or a bundle of the run, such as a control. The last weights (or their average) are measured, so that validation images choose
 nothing but the recipe. A seed decides batches, mixing and skipped blocks. The run's folder is only read. Each training
 is added to `--results` and not repeated from there.
 """
@@ -53,7 +53,7 @@ class Bench:
         job: the run, reopened, with the adapted weights.
         subnet: what is fine-tuned.
         steps: of each training.
-        teacher: folder of a bundle or a run.
+        teacher: folder of the run, or of a bundle of it.
     """
 
     job: Transfer
@@ -146,7 +146,9 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each recipe.")] = 1,
     share: Annotated[float, typer.Option(help="Of the largest subnet's multiply-adds.")] = 0.5,
     steps: Annotated[int | None, typer.Option(min=1, help="Of each training. Default: the run's.")] = None,
-    teacher: Annotated[Path | None, typer.Option(help="Bundle that teaches. Default: the run's largest net.")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Bundle of the run that teaches. Default: its largest net, not fine-tuned.")
+    ] = None,
     results: Annotated[Path | None, typer.Option(help="JSON lines to add to, and to take up.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -229,7 +229,7 @@ def test_with_the_teacher_alone_labels_mean_nothing(
 
 
 def test_a_recipe_with_a_teacher_needs_one(space: MobileNetSpace, make_splits: MakeSplits) -> None:
-    with pytest.raises(InputError, match="expected a teacher for distill 0.5"):
+    with pytest.raises(InputError, match="expected a teacher for distill"):
         train_subnet(smallest_net(space), stream_of(make_splits(3)), FinetuneRecipe(2, 1e-3, distill=0.5), CPU)
 
 
