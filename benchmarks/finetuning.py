@@ -5,9 +5,9 @@
 
 The subnet is the best of the front within a share of the largest subnet's multiply-adds. `base` is the run's own
 recipe; the others change what `RECIPES` says, alone or joined by a plus (`ema+layers`). The teacher is the largest net
-of the adapted supernet, or a bundle of the run, such as a control. The last weights (or their average) are measured, so that validation images choose
-nothing but the recipe. A seed decides batches, mixing and skipped blocks. The run's folder is only read. Each training
-is added to `--results` and not repeated from there.
+of the adapted supernet, or a bundle of the run, such as a control. The last weights (or their average) are measured, so
+that validation images choose nothing but the recipe. A seed decides batches, mixing and skipped blocks. The run's
+folder is only read. Each training is added to `--results` and not repeated from there.
 """
 
 import copy
