@@ -157,7 +157,7 @@ def test_recipes_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_an_unknown_optimiser_is_refused() -> None:
-    with pytest.raises(InputError, match="Did you mean 'adamw'"):
+    with pytest.raises(InputError, match="Did you mean 'adam'"):
         FinetuneRecipe(3, 1e-3, optimizer="adamv")
 
 
