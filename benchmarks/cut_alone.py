@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nat.bundle import measure
-from nat.finetuning import FinetuneRecipe, train_subnet
+from nat.finetuning import train_subnet
+from nat.finetuning_recipe import FinetuneRecipe
 from nat.pipeline import Transfer
 from nat.progress import Silence
 from nat.run_folder import RunFolder

@@ -21,7 +21,8 @@ from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
 from nat.evaluation import SubnetEvaluator, preprocessing_of
-from nat.finetuning import FinetuneRecipe, train_subnet
+from nat.finetuning import train_subnet
+from nat.finetuning_recipe import FinetuneRecipe
 from nat.pretrained.card import Card
 from nat.pretrained.catalogue import load_supernet
 from nat.supernet.architecture import Architecture

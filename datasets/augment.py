@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_OPERATIONS, _MIXUP = 11, 12  # first words of the seeds, so that nothing else draws the same numbers
+_OPERATIONS, _MIXING = 11, 12  # first words of the seeds, so that nothing else draws the same numbers
 GROUP = 8  # images that share their operations: Python runs once a group, not once an image
 
 
@@ -52,21 +52,25 @@ class RandomOperations:
         return torch.cat(groups)
 
 
-class MixUp:
-    """Mixup (Zhang et al., ICLR 2018) by torchvision: each image with its neighbour, one share a step.
+class Mixing:
+    """Each image mixed with its neighbour, one share a step, by torchvision.
 
-    Processes that train together mix within their own parts of a batch.
+    Mixup (Zhang et al., ICLR 2018) adds the two; CutMix (Yun et al., ICCV 2019) puts a box of the one into the other,
+    at one place a step. With both, each step has one of them, either as often. Processes that train together mix within
+    their own parts of a batch.
 
     Args:
-        alpha: of the Beta distribution of the share; 0.2 is usual.
+        mixup: alpha of mixup's Beta distribution of the share; 0.2 is usual, 0 for none.
+        cutmix: alpha of CutMix's; 1 is usual, 0 for none. One of the two is above 0.
         num_classes: of the targets.
-        seed: decides the shares.
+        seed: decides the shares, the boxes and which of the two it is.
     """
 
-    def __init__(self, alpha: float, num_classes: int, seed: int) -> None:
+    def __init__(self, mixup: float, cutmix: float, num_classes: int, seed: int) -> None:
         from torchvision.transforms import v2
 
-        self._transform = v2.MixUp(alpha=alpha)
+        kinds = [kind(alpha=alpha) for kind, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
+        self._transform = kinds[0] if len(kinds) == 1 else v2.RandomChoice(kinds)
         self._classes, self._seed = num_classes, seed
 
     def __call__(self, images: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -76,6 +80,6 @@ class MixUp:
             Images and weights of the classes.
         """
         weights = F.one_hot(targets, self._classes).float() if targets.ndim == 1 else targets
-        with _seeded(images.device, _MIXUP, self._seed, step):
+        with _seeded(images.device, _MIXING, self._seed, step):
             mixed, weights = self._transform(images, weights)
         return mixed, weights

@@ -4,8 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from timm.layers import DropPath  # type: ignore[attr-defined]  # not marked as a re-export
@@ -13,74 +12,15 @@ from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # not marked as
 from torch import Tensor, autograd, nn
 from torch.nn import functional as F
 
-from nat.datasets.augment import MixUp
+from nat.datasets.augment import Mixing
 from nat.datasets.stream import TrainStream
-from nat.errors import InputError, TransferError, unknown_name
+from nat.distillation import Teacher
+from nat.errors import InputError, TransferError
+from nat.finetuning_recipe import FinetuneRecipe
 from nat.supernet.subnet import InvertedResidual, Subnet
-from nat.supernet.training import OPTIMIZERS, Schedule, WeightTrainer
+from nat.supernet.training import Schedule, WeightTrainer
 
-REMEDY = "lower its learning rate (--set finetuning_rate=..., or --learning-rate of nat finetune)"
-
-
-@dataclass(frozen=True)
-class FinetuneRecipe:
-    """Constants of a fine-tuning, the same for every net of a run.
-
-    Attributes:
-        steps: training steps.
-        learning_rate: peak of the cosine schedule.
-        weight_decay: of convolutions and linear layers.
-        label_smoothing: of the targets.
-        class_weights: of each class in the loss; none for equal ones.
-        optimizer: by timm's name, one of `nat.supernet.training.OPTIMIZERS`.
-        ema: decay of the average of weights that is kept instead of the last ones; 0 for none.
-        mixup: alpha of mixup; 0 for none.
-        randaugment: magnitude of RandAugment, which the stream of images applies; 0 for none.
-        drop_path: probability that the last residual block is skipped for an image, rising evenly from 0 at the first
-            (stochastic depth, Huang et al., ECCV 2016); 0 for none.
-        seed: of mixup, RandAugment and skipped blocks.
-
-    Raises:
-        InputError: a number is out of range, or there is no such optimiser.
-    """
-
-    steps: int
-    learning_rate: float
-    weight_decay: float = 0.02
-    label_smoothing: float = 0.1
-    class_weights: tuple[float, ...] = ()
-    optimizer: str = "adamw"
-    ema: float = 0.0
-    mixup: float = 0.0
-    randaugment: int = 0
-    drop_path: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses what no training can be made of."""
-        if self.optimizer not in OPTIMIZERS:
-            raise unknown_name("optimiser", self.optimizer, OPTIMIZERS)
-        if not self.learning_rate > 0 or not math.isfinite(self.learning_rate):
-            raise InputError(f"expected a learning rate above 0, got {self.learning_rate}.")
-        for name in ("label_smoothing", "ema", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"expected {name.replace('_', ' ')} from 0 to below 1, got {getattr(self, name)}.")
-        if self.mixup < 0 or not 0 <= self.randaugment <= 30:
-            raise InputError(
-                f"expected mixup from 0 and randaugment from 0 to 30, got {self.mixup} and {self.randaugment}."
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """As metrics.json has it."""
-        return asdict(self) | {"class_weights": list(self.class_weights)}
-
-    def in_words(self) -> str:
-        """One line: what is always there, then what is switched on."""
-        said = f"{self.steps} steps of {self.optimizer}, learning rate {self.learning_rate:g}, weight decay "
-        said += f"{self.weight_decay:g}, label smoothing {self.label_smoothing:g}"
-        extras = {name: getattr(self, name) for name in ("ema", "mixup", "randaugment", "drop_path")}
-        further = [f"{name.replace('_', ' ')} {value:g}" for name, value in extras.items() if value]
-        return ", ".join([said, *further, *(["weighted classes"] if self.class_weights else [])])
+REMEDY = "lower its learning rate (--set finetuning_rate=, or --learning-rate of nat finetune)."
 
 
 @dataclass
@@ -114,6 +54,10 @@ class Best:
             self.error, self.step, self._waited = error, step, 0
             self._state = copy.deepcopy(network.state_dict())
 
+    def due(self, step: int, steps: int) -> bool:
+        """Whether to measure after a step of so many."""
+        return step % self.every == 0 or step == steps
+
     @property
     def ended(self) -> bool:
         """Whether patience is at its end."""
@@ -132,6 +76,7 @@ def train_subnet(
     device: torch.device,
     advance: Callable[[], None] = lambda: None,
     best: Best | None = None,
+    teacher: Teacher | None = None,
 ) -> Subnet:
     """Trains a subnet in place, at its own resolution; a function of the weights, the stream and the recipe alone.
 
@@ -142,14 +87,16 @@ def train_subnet(
         device: where it runs.
         advance: called after each step.
         best: chooses between the weights of several steps; None for the last ones.
+        teacher: whose answers are learnt, on the same device; needed where the recipe has `distill`.
 
     Returns:
         The subnet.
 
     Raises:
+        InputError: the recipe needs a teacher.
         TransferError: the loss is not finite.
     """
-    trained = train_network(subnet, subnet.architecture.resolution, stream, recipe, device, advance, best)
+    trained = train_network(subnet, subnet.architecture.resolution, stream, recipe, device, advance, best, teacher)
     assert isinstance(trained, Subnet)
     return trained
 
@@ -162,26 +109,21 @@ def train_network(
     device: torch.device,
     advance: Callable[[], None] = lambda: None,
     best: Best | None = None,
+    teacher: Teacher | None = None,
 ) -> nn.Module:
     """Trains any classifier of images in place, at an input size; see `train_subnet`."""
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    schedule = Schedule(recipe.learning_rate, recipe.steps, recipe.steps // 10)
-    weights = torch.tensor(recipe.class_weights, device=device) if recipe.class_weights else None
-    trainer = WeightTrainer(
-        network, schedule, optimizer=recipe.optimizer, weight_decay=recipe.weight_decay, class_weights=weights
-    )
+    update = _Update(network, resolution, stream, recipe, device, teacher)
     average = ModelEmaV3(network, decay=recipe.ema, use_warmup=True) if recipe.ema else None
     kept = network if average is None else average.module
     with _skipping(network, recipe, device):
-        network.train()
         for step in range(recipe.steps):
-            _train_step(trainer, stream, step, resolution, recipe, device)
+            update(step)
             if average is not None:
                 average.update(network, step + 1)
             advance()
-            if best is not None and ((step + 1) % best.every == 0 or step + 1 == recipe.steps):
+            if best is not None and best.due(step + 1, recipe.steps):
                 best.look(kept.eval(), step + 1)
-                network.train()
                 if best.ended:
                     break
     if best is not None:
@@ -189,35 +131,66 @@ def train_network(
     if average is not None:
         network.load_state_dict(average.module.state_dict())
     if not all(parameter.isfinite().all() for parameter in network.parameters()):
-        raise TransferError(
-            "fine-tuning diverged at the last step: lower its learning rate (--set finetuning_rate=, --learning-rate)."
-        )
+        raise TransferError(f"fine-tuning diverged at the last step: {REMEDY}")
     return network.eval()
 
 
-def _train_step(
-    trainer: WeightTrainer,
-    stream: TrainStream,
-    step: int,
-    resolution: int,
-    recipe: FinetuneRecipe,
-    device: torch.device,
-) -> None:
-    """One update."""
-    images, labels = stream.batch(step, resolution)
-    images, targets = images.to(device).contiguous(memory_format=torch.channels_last), labels.to(device)
-    if recipe.mixup:
-        classes = getattr(trainer.network, "num_classes", None)  # as subnets and timm's networks have it
-        assert isinstance(classes, int)
-        images, targets = MixUp(recipe.mixup, classes, recipe.seed)(images, targets, step)
-    logits = trainer.network(images)
-    loss = F.cross_entropy(logits, targets, weight=trainer.class_weights, label_smoothing=recipe.label_smoothing)
-    if not torch.isfinite(loss):
-        raise TransferError(
-            f"fine-tuning diverged at step {step}: lower its learning rate (--set finetuning_rate=, --learning-rate)."
+class _Update:
+    """One step of a fine-tuning, by its number: everything drawn at random follows from the seeds and the number."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        resolution: int,
+        stream: TrainStream,
+        recipe: FinetuneRecipe,
+        device: torch.device,
+        teacher: Teacher | None,
+    ) -> None:
+        if recipe.distill and teacher is None:
+            raise InputError(f"expected a teacher for distill {recipe.distill}, got none.")
+        self.resolution, self.stream, self.recipe, self.device = resolution, stream, recipe, device
+        self.teacher = teacher if recipe.distill else None
+        self.trainer = WeightTrainer(
+            network,
+            Schedule(recipe.learning_rate, recipe.steps, recipe.steps // 10),
+            optimizer=recipe.optimizer,
+            weight_decay=recipe.weight_decay,
+            layer_decay=recipe.layer_decay,
+            class_weights=torch.tensor(recipe.class_weights, device=device) if recipe.class_weights else None,
         )
-    autograd.backward(loss)
-    trainer.update()
+        self.mixing: Mixing | None = None
+        if recipe.mixup or recipe.cutmix:
+            classes = getattr(network, "num_classes", None)  # as subnets and timm's networks have it
+            assert isinstance(classes, int)
+            self.mixing = Mixing(recipe.mixup, recipe.cutmix, classes, recipe.seed)
+
+    def __call__(self, step: int) -> None:
+        self.trainer.network.train()
+        loss = self._loss(step)
+        if not torch.isfinite(loss):
+            raise TransferError(f"fine-tuning diverged at step {step}: {REMEDY}")
+        autograd.backward(loss)
+        self.trainer.update()
+
+    def _loss(self, step: int) -> Tensor:
+        """Cross-entropy with the labels and, by the share of `distill`, with the teacher's probabilities.
+
+        The gradient of the latter is that of the Kullback-Leibler divergence (Hinton et al., 2015, at temperature 1).
+        Class weights and label smoothing are of the labels alone.
+        """
+        images, labels = self.stream.batch(step, self.resolution)
+        images, targets = images.to(self.device), labels.to(self.device)
+        taught = None if self.teacher is None else self.teacher.answers(step)
+        if self.mixing is not None:
+            if taught is not None:  # mixed as the labels are: the numbers drawn are those of the step
+                taught = self.mixing(images, taught, step)[1]
+            images, targets = self.mixing(images, targets, step)
+        logits = self.trainer.network(images.contiguous(memory_format=torch.channels_last))
+        weight, smoothing = self.trainer.class_weights, self.recipe.label_smoothing
+        loss = F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing)
+        share = self.recipe.distill
+        return loss if taught is None else (1 - share) * loss + share * F.cross_entropy(logits, taught)
 
 
 @contextmanager

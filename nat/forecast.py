@@ -13,7 +13,8 @@ import torch
 from nat.datasets.stream import TrainStream
 from nat.evaluation import SubnetEvaluator
 from nat.files import read_json, write_json
-from nat.finetuning import FinetuneRecipe, train_subnet
+from nat.finetuning import train_subnet
+from nat.finetuning_recipe import FinetuneRecipe
 from nat.plan import Plan, Speeds, TimedPlan, within_time
 from nat.problem import SearchProblem
 from nat.searchers.sandwich import PASSES

@@ -26,7 +26,7 @@ from nat.datasets.stream import Batching, TrainStream
 from nat.errors import BudgetError, NatError, RunError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import write_json
-from nat.finetuning import FinetuneRecipe
+from nat.finetuning_recipe import FinetuneRecipe
 from nat.forecast import TimeBudget, Trial
 from nat.fronts import best_within, pareto_set, thinned
 from nat.meter import Prices, settled

@@ -15,7 +15,7 @@ from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # not marked as
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
-from nat.datasets.augment import MixUp, RandomOperations
+from nat.datasets.augment import Mixing, RandomOperations
 from nat.datasets.device_stream import training_stream
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
@@ -93,7 +93,7 @@ class Pretraining:
         self.supernet = self._fresh(start)
         self.average = ModelEmaV3(self.supernet, decay=recipe.ema, use_warmup=True) if recipe.ema else None
         self.teacher: Subnet | None = None
-        self.mixup = MixUp(recipe.mixup, splits.num_classes, recipe.seed) if recipe.mixup else None
+        self.mixup = Mixing(recipe.mixup, 0.0, splits.num_classes, recipe.seed) if recipe.mixup else None
         if group is not None:
             train_together(self.supernet, group)
         self.trainer = self._begin(self.stages[0])

@@ -11,12 +11,14 @@ from nat.bundle import Bundle, load_bundle, measure
 from nat.datasets.augment import RandomOperations
 from nat.datasets.balance import evenness, loss_weights
 from nat.datasets.device_stream import training_stream
-from nat.datasets.preprocess import Preprocess
+from nat.datasets.preprocess import Preprocess, Triple
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
+from nat.distillation import run_around, teacher_at
 from nat.errors import InputError, RunError, TransferError
 from nat.evaluation import Preprocessing, SubnetEvaluator
-from nat.finetuning import Best, FinetuneRecipe
+from nat.finetuning import Best
+from nat.finetuning_recipe import FinetuneRecipe
 from nat.options import TransferOptions, checked, steps_of
 from nat.preparation import MACHINE_THREADS, looked_over, read_splits, torch_device, with_absolute_paths
 from nat.progress import Progress
@@ -45,6 +47,8 @@ class RetrainingOptions:
         patience: measurements without a better one after which it ends; None for never.
         device: where it runs.
         threads: of the CPU; None for the bundle's.
+        teacher: folder of a bundle or a run whose largest network teaches, where the recipe has `distill`; None for the
+            run that the bundle lies in.
     """
 
     recipe: FinetuneRecipe
@@ -57,6 +61,7 @@ class RetrainingOptions:
     patience: int | None = None
     device: str = "auto"
     threads: int | None = None
+    teacher: Path | None = None
 
 
 def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progress) -> dict[str, Any]:
@@ -77,12 +82,13 @@ def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progre
 
     Raises:
         RunError: `out` is there, or the bundle's own images have changed.
-        InputError: the bundle, the images or an option cannot be used.
+        InputError: the bundle, the images, the teacher or an option cannot be used.
         TransferError: the training diverged.
     """
     bundle, out = load_bundle(path), out.expanduser()
     check_new(out)
-    steps_of(options.amount, 1)  # before the images are read
+    steps_of(options.amount, 1)  # what cannot be is said before the images are read
+    options = replace(options, teacher=_teacher_folder(path, options))
     device = torch_device(options.device)
     torch.set_num_threads(options.threads or bundle.metrics.get("threads") or MACHINE_THREADS)
     asked = _asked(bundle, options)
@@ -93,6 +99,8 @@ def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progre
     tuner = _tuner(bundle, splits, asked, options, device, progress)
     subnet, fresh = _subnet(bundle, splits, tuner, options.recipe.seed)
     progress.say(tuner.recipe.in_words())
+    if tuner.teacher is not None:
+        progress.say(f"the teacher is {tuner.teacher.name} of '{options.teacher}', at {tuner.teacher.resolution} px")
     before = None if fresh else _before(bundle, tuner, same=same)
     evaluator = SubnetEvaluator(splits.train, splits.val, tuner.preprocessing, device=device)
     every = min(max(tuner.stream.steps_per_epoch, math.ceil(tuner.recipe.steps / LOOKS)), tuner.recipe.steps)
@@ -101,6 +109,7 @@ def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progre
         best.look(subnet.to(device).eval(), 0)
     tuner.train(subnet, bundle.preprocess.crop, subnet.architecture.id, best)
     done = {"best_step": best.step, "batch": tuner.stream.batch_size, "from": bundle.metrics["id"]}
+    done |= {"teacher": None if tuner.teacher is None else tuner.teacher.name}
     supernet = str(bundle.metrics.get("supernet", "?"))
     tuner.write(subnet.cpu(), out, finetuned=True, supernet=supernet, told={"finetuning": done})
     after = _verified(out, splits)
@@ -152,13 +161,35 @@ def _tuner(
     device: torch.device,
     progress: Progress,
 ) -> Tuner:
-    preprocessing, labels = _preprocessing(bundle, splits), splits.train.labels
-    weights = loss_weights(options.balance, labels, splits.num_classes)
-    stream = _stream(bundle, splits, options, device)
+    preprocessing, like = _preprocessing(bundle, splits), bundle.preprocess
+    weights = loss_weights(options.balance, splits.train.labels, splits.num_classes)
+    stream = _stream(splits, options, like.mean, like.std, device)
     if (steps := steps_of(options.amount, stream.steps_per_epoch)) < 1:
         raise InputError(f"expected at least 1 step of training, got --amount '{options.amount}'.")
     recipe = replace(options.recipe, steps=steps, class_weights=() if weights is None else tuple(weights.tolist()))
-    return Tuner(splits, stream, recipe, preprocessing, told_of(splits, asked), device, progress)
+    tuner = Tuner(splits, stream, recipe, preprocessing, told_of(splits, asked), device, progress)
+    if options.teacher is None:
+        return tuner
+
+    def streams(mean: Triple, std: Triple) -> TrainStream:
+        return stream if (mean, std) == (like.mean, like.std) else _stream(splits, options, mean, std, device)
+
+    return replace(tuner, teacher=teacher_at(options.teacher, splits, streams, device))
+
+
+def _teacher_folder(path: Path, options: RetrainingOptions) -> Path | None:
+    """Where the teacher is, if the recipe has one: as asked, or the run that the bundle lies in."""
+    if not options.recipe.distill:
+        if options.teacher is not None:
+            raise InputError(f"expected --distill SHARE beside --teacher {options.teacher}, such as --distill 0.5.")
+        return None
+    folder = options.teacher or run_around(path)
+    if folder is None:
+        raise InputError(
+            f"expected a teacher for distill {options.recipe.distill:g}, got none: '{path}' lies in no run. Name a "
+            "bundle or a run of the same classes: --teacher BUNDLE."
+        )
+    return folder
 
 
 def _preprocessing(bundle: Bundle, splits: Splits) -> Preprocessing:
@@ -167,9 +198,9 @@ def _preprocessing(bundle: Bundle, splits: Splits) -> Preprocessing:
     return lambda resolution: Preprocess.for_resolution(resolution, fraction, mean, std)
 
 
-def _stream(bundle: Bundle, splits: Splits, options: RetrainingOptions, device: torch.device) -> TrainStream:
-    recipe, preprocess = options.recipe, bundle.preprocess
-    batching = Batching.suited(splits.card, options.batch, recipe.seed + 1, preprocess.mean, preprocess.std)
+def _stream(splits: Splits, options: RetrainingOptions, mean: Triple, std: Triple, device: torch.device) -> TrainStream:
+    recipe = options.recipe
+    batching = Batching.suited(splits.card, options.batch, recipe.seed + 1, mean, std)
     crop_area = max(batching.min_crop_area, options.min_crop_area)
     batching = replace(batching, min_crop_area=crop_area, evenness=evenness(options.balance, splits.train.labels))
     augment = RandomOperations(recipe.randaugment, recipe.seed) if recipe.randaugment else None

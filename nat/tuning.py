@@ -12,8 +12,10 @@ from torch import nn
 from nat.bundle import answers, metrics_of, save_bundle
 from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
+from nat.distillation import Teacher
 from nat.evaluation import Preprocessing
-from nat.finetuning import Best, FinetuneRecipe, train_network
+from nat.finetuning import Best, train_network
+from nat.finetuning_recipe import FinetuneRecipe
 from nat.options import TransferOptions
 from nat.predictions import Predictions
 from nat.progress import Progress
@@ -50,6 +52,7 @@ class Tuner:
         data: what metrics.json tells of the images; see `told_of`.
         device: where networks are trained.
         progress: shows how far it is.
+        teacher: whose answers are learnt; needed where the recipe has `distill`.
     """
 
     splits: Splits
@@ -59,13 +62,14 @@ class Tuner:
     data: Mapping[str, Any]
     device: torch.device
     progress: Progress
+    teacher: Teacher | None = None
 
     def train(self, network: nn.Module, resolution: int, name: str, best: Best | None = None) -> bool:
         """Fine-tunes a network in place, if the recipe has any steps; whether it has."""
         if self.recipe.steps == 0:
             return False
         with self.progress.task(f"fine-tuning {name} at {resolution} px", self.recipe.steps) as task:
-            train_network(network, resolution, self.stream, self.recipe, self.device, task.advance, best)
+            train_network(network, resolution, self.stream, self.recipe, self.device, task.advance, best, self.teacher)
         return True
 
     def measured(self, network: nn.Module, resolution: int) -> Measured:

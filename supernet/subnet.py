@@ -132,6 +132,14 @@ class Subnet(Skeleton):
         """Logits (n, num_classes) of images (n, 3, h, w)."""
         return self.finish(self.features(images))
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Which parameters are one layer, as timm asks for layer-wise rates: stem, blocks; what is left is the head.
+
+        Args:
+            coarse: part of timm's interface; stages are blocks here.
+        """
+        return {"stem": r"^first_conv|^blocks\.0\.", "blocks": r"^blocks\.(\d+)\."}
+
     def features(self, images: Tensor) -> Tensor:
         """Maps (n, channels, h, w) behind the stages."""
         x = self.start(images)

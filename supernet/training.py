@@ -56,11 +56,18 @@ class Schedule:
 class WeightTrainer:
     """Optimiser and schedule around a network; knows how far the training is.
 
+    Layer-wise rates (Bao et al., BEiT, ICLR 2022, by timm): the classifier has the schedule's rate, and each group of
+    layers before it that of the group behind times `layer_decay`, so that first layers, whose features are general,
+    keep most of what they know. The groups are those of the network's `group_matcher`, which networks of timm have and
+    `nat.supernet.subnet.Subnet` has alike: stem, each block, then head with classifier. timm groups twelve tensors at
+    a time in a network without one.
+
     Args:
         network: a supernet or any other module; its parameters are updated in place.
         schedule: learning rate by step.
         optimizer: one of `OPTIMIZERS`, by timm's names.
         weight_decay: of convolutions and linear layers; batch norm and biases have none.
+        layer_decay: in (0, 1]; 1 for the same rate everywhere.
         clip_norm: gradients are scaled down to this norm at most.
         group: processes that train together, each on a part of every batch; their gradients are averaged.
         bfloat16: convolutions and products in bfloat16, where the network is on a GPU.
@@ -74,6 +81,7 @@ class WeightTrainer:
         *,
         optimizer: str = "adamw",
         weight_decay: float = 0.02,
+        layer_decay: float = 1.0,
         clip_norm: float = 5.0,
         group: Group | None = None,
         bfloat16: bool = False,
@@ -86,9 +94,11 @@ class WeightTrainer:
         self.bfloat16 = bfloat16
         self.class_weights = class_weights
         self.step_count = 0
-        fused: dict[str, Any] = {"fused": True} if optimizer in FUSED else {}
+        further: dict[str, Any] = {"fused": True} if optimizer in FUSED else {}
+        if layer_decay != 1:
+            further["layer_decay"] = layer_decay
         self.optimizer = create_optimizer_v2(
-            network, opt=optimizer, lr=schedule.peak, weight_decay=weight_decay, **fused
+            network, opt=optimizer, lr=schedule.peak, weight_decay=weight_decay, **further
         )
 
     def autocast(self) -> torch.autocast:
@@ -103,7 +113,7 @@ class WeightTrainer:
             TransferError: a gradient is not finite; the weights are as they were.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(self.step_count)
+            group["lr"] = self.schedule.rate(self.step_count) * group.get("lr_scale", 1.0)
         if self.group is not None:
             average_gradients(self.network, self.group)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)

@@ -31,6 +31,7 @@ ROWS = [
         "nat.progress",
         "nat.recipes",
         "nat.run_folder",
+        "nat.finetuning_recipe",
         "nat.surrogates",
     },
     {
@@ -40,6 +41,7 @@ ROWS = [
         "nat.evaluation",
         "nat.evolution",
         "nat.finetuning",
+        "nat.distillation",
         "nat.comparison_plots",
         "nat.fronts",
         "nat.plots",

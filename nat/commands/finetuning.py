@@ -30,6 +30,19 @@ def finetune(
     drop_path: Annotated[
         float, typer.Option(min=0, max=0.9, help="Probability that the last block is skipped, as 0.1; 0: none.")
     ] = 0.0,
+    cutmix: Annotated[
+        float, typer.Option(min=0, help="Alpha of CutMix, as 1; 0: none. Beside mixup each step has one of them.")
+    ] = 0.0,
+    layer_decay: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Factor of the rate from layer to layer, back to front, as 0.85.")
+    ] = 1.0,
+    distill: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of a teacher's answers in the loss, as 0.5; 0: none.")
+    ] = 0.0,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Bundle, or run whose largest net teaches. Default: the run that BUNDLE lies in."),
+    ] = None,
     balance: Annotated[str, typer.Option(help="Uneven classes: none, sampler, loss, auto.")] = "none",
     patience: Annotated[
         int | None, typer.Option(min=1, help="End after so many measurements without a better one.")
@@ -45,10 +58,16 @@ def finetune(
     With --data and the same classes the classifier stays; for other classes it is a fresh one. Test images are used
     once, at the end.
 
+    Layer-wise rates (--layer-decay) let first layers keep what they know. A teacher (--distill) sees the same crops at
+    its own input size: by default the largest net of the run's adapted supernet, or with --teacher any bundle of the
+    same classes. What each recipe is worth is measured in benchmarks/README.md.
+
+    Example: `nat finetune runs/flowers/subnets/1a2b3c4d5e --distill 0.5 --layer-decay 0.85 -o subnets/flowers-best`
+
     Example: `nat finetune subnets/flowers --amount "20 epochs" --ema 0.999 -o subnets/flowers-better`
     """
     from nat.datasets.balance import MODES
-    from nat.finetuning import FinetuneRecipe
+    from nat.finetuning_recipe import FinetuneRecipe
     from nat.retraining import RetrainingOptions
     from nat.retraining import finetune as work
 
@@ -65,10 +84,13 @@ def finetune(
         mixup=mixup,
         randaugment=randaugment,
         drop_path=drop_path,
+        cutmix=cutmix,
+        layer_decay=layer_decay,
+        distill=distill,
         seed=seed,
     )
     options = RetrainingOptions(
-        recipe, amount, data, data_root, batch_size, min_crop_area, mode, patience, device, threads
+        recipe, amount, data, data_root, batch_size, min_crop_area, mode, patience, device, threads, teacher
     )
     found = work(bundle, out, options, ConsoleProgress(quiet=json))
     if json:

@@ -2,19 +2,24 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
+from typer.testing import CliRunner
 
 import nat
 from nat.bundle import load_bundle
+from nat.pretrained.store import load_supernet_file
 
 Command = Callable[..., Any]
 EXTRAS = ("--ema", "0.9", "--mixup", "0.2", "--randaugment", "5", "--drop-path", "0.2", "--balance", "loss")
+LATER = ("--cutmix", "1", "--layer-decay", "0.8", "--distill", "0.5")
 
 
 def folder_of_images(root: Path, names: tuple[str, ...], seed: int = 0) -> Path:
@@ -33,7 +38,7 @@ def bundle(run: Path) -> Path:
 
 
 def test_a_bundle_is_trained_further_on_its_own_images(command: Command, bundle: Path, tmp_path: Path) -> None:
-    words = ("finetune", bundle, "-o", tmp_path / "better", "--amount", "4 steps", "--device", "cpu", *EXTRAS)
+    words = ("finetune", bundle, "-o", tmp_path / "better", "--amount", "4 steps", "--device", "cpu", *EXTRAS, *LATER)
     outcome = command(*words, "--json")
     assert outcome.code == 0, outcome.err
     found, metrics = outcome.json, json.loads((tmp_path / "better" / "metrics.json").read_text())
@@ -45,7 +50,10 @@ def test_a_bundle_is_trained_further_on_its_own_images(command: Command, bundle:
     assert errors[found["best_step"]] == min(errors.values()) and 0 in errors
     recipe = metrics["recipe"]
     assert (recipe["steps"], recipe["ema"], recipe["mixup"], recipe["drop_path"]) == (4, 0.9, 0.2, 0.2)
+    assert (recipe["cutmix"], recipe["layer_decay"], recipe["distill"]) == (1, 0.8, 0.5)
     assert len(recipe["class_weights"]) == 10
+    largest = load_supernet_file(bundle.parents[1] / "supernet.safetensors")[1].space.largest()
+    assert metrics["finetuning"]["teacher"] == largest.id
     assert command("evaluate", tmp_path / "better", "--json").json["reproduced"] is True
 
 
@@ -61,6 +69,47 @@ def test_other_classes_get_a_fresh_classifier_and_a_table(command: Command, bund
     assert made.metrics["data"]["source"] == str(images)
 
 
+def test_any_bundle_of_the_same_classes_can_teach(command: Command, bundle: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.copytree(bundle, tmp_path / "alone"))
+    words = ("finetune", alone, "--amount", "3 steps", "--device", "cpu", "--distill", "0.5")
+    outcome = command(*words, "-o", tmp_path / "out")
+    assert outcome.code == 2 and "lies in no run" in outcome.err and "--teacher BUNDLE" in outcome.err
+    outcome = command(*words, "-o", tmp_path / "out", "--teacher", bundle)
+    assert outcome.code == 0, outcome.err
+    assert "distill 0.5" in outcome.err and "the teacher is" in outcome.err
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["finetuning"]["teacher"] == load_bundle(bundle).metrics["id"]
+
+
+def test_a_teacher_of_other_classes_is_refused(command: Command, bundle: Path, tmp_path: Path) -> None:
+    images = folder_of_images(tmp_path / "images", ("blue", "green", "red"))
+    words = ("finetune", bundle, "--data", images, "-o", tmp_path / "out", "--amount", "2 steps", "--device", "cpu")
+    outcome = command(*words, "--batch-size", "8", "--distill", "0.5")
+    assert outcome.code == 2 and "expected a teacher of the images' 3 classes" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_benchmark_of_recipes_takes_up_what_it_has_measured(run: Path, tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    import finetuning as benchmark
+
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    app, results = typer.Typer(), tmp_path / "results.jsonl"
+    app.command()(benchmark.main)
+    words = [str(run), "--share", "1", "--steps", "2", "--results", str(results), "--json", "--recipes"]
+    first = CliRunner().invoke(app, [*words, "base,distill+layers,crop"])
+    assert first.exit_code == 0, first.output
+    rows = {row["recipe"]: row for row in json.loads(first.stdout)}
+    assert set(rows) == {"base", "distill+layers", "crop"}
+    assert rows["distill+layers"]["says"].endswith("layer decay 0.85, distill 0.5")
+    assert all(0 <= row["val"] <= 1 and row["cpu_seconds"] > 0 for row in rows.values())
+    again = CliRunner().invoke(app, [*words, "base,distill+layers,crop"])
+    assert again.stdout == first.stdout and len(results.read_text().splitlines()) == 3
+    wrong = CliRunner().invoke(app, [*words, "bass"])
+    assert wrong.exit_code == 2 and "base" in wrong.output
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
 def test_what_cannot_be_used_is_said(command: Command, bundle: Path, tmp_path: Path) -> None:
     def refused(*words: Any) -> str:
         outcome = command("finetune", *words, "-o", tmp_path / "out")
@@ -72,6 +121,9 @@ def test_what_cannot_be_used_is_said(command: Command, bundle: Path, tmp_path: P
     assert "unknown balance 'lots'" in refused(bundle, "--balance", "lots")
     assert "expected an amount of training" in refused(bundle, "--amount", "much")
     assert "at least 1 step" in refused(bundle, "--amount", "0 steps")
+    assert "expected --distill SHARE" in refused(bundle, "--teacher", bundle)
+    assert "--layer-decay" in refused(bundle, "--layer-decay", "0")
+    assert "expected a subnet's folder" in refused(bundle, "--distill", "0.5", "--teacher", tmp_path / "nobody")
     assert "learning rate above 0" in refused(bundle, "--learning-rate", "0")
 
 
