@@ -8,35 +8,17 @@ from typing import Any
 
 import pytest
 
-AMOUNTS = {
-    "initial": 4,
-    "rounds": 1,
-    "per_round": 2,
-    "archive": 4,
-    "population": 8,
-    "generations": 2,
-    "first_training": "3 steps",
-    "round_training": "2 steps",
-    "batch": 8,
-    "fit_classifier": "true",
-    "calibration_images": 32,
-    "validation_images": 60,
-    "finetuning": "3 steps",
-    "front": 2,
-}
-
-
 Command = Callable[..., Any]
 Words = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="session")
-def transfer_words(supernet_file: Path) -> Words:
+def transfer_words(supernet_file: Path, small_amounts: dict[str, Any]) -> Words:
     """The words of a tiny transfer of digits into a folder, with more words behind."""
 
     def words(out: Path, *more: str) -> list[str]:
         fixed = ["transfer", "digits", "--supernet", str(supernet_file), "--resolutions", "24", "--out", str(out)]
-        amounts = [word for name, value in AMOUNTS.items() for word in ("--set", f"{name}={value}")]
+        amounts = [word for name, value in small_amounts.items() for word in ("--set", f"{name}={value}")]
         return [*fixed, "--device", "cpu", "--threads", "1", *amounts, *more]
 
     return words
