@@ -3,7 +3,7 @@
 Blocks marked `console` hold one command a line, blocks marked `python` code; both are run as a reader would, in one
 folder that the guides share. Nothing in the text is made small for that. Instead
 
-- the efforts, which set all amounts of a transfer, are tiny ones while the documents run;
+- the efforts, which set all amounts of a transfer, are tiny ones while the documents run, and so are the input sizes;
 - commands whose amounts are options get the words of `SMALLER` behind them (the last of an option counts);
 - commands of `NETWORK` fetch from, or write to, the network; they are parsed only: names of options and the number
   of arguments. `nat checkpoints pull` and `nat pull` run against servers on this machine in
@@ -40,9 +40,8 @@ MODEL = "tf_mobilenetv3_large_minimal_100"
 RUN = ("docs/my-images.md", "docs/picking.md", "docs/published-supernets.md", "docs/compare.md", "docs/api.md")
 PARSED = ("README.md", "docs/export.md", "docs/method.md", *RUN)
 SMALLER = {
-    "compare": "--seeds 1 --jobs 1 --resolutions 24",
+    "compare": "--searchers nat,random --seeds 1 --jobs 1",  # the others run in tests/end_to_end
     "finetune": "--amount '2 steps'",
-    "pretrain": "--epochs 0.05 --batch-size 8 --resolutions 24",
 }
 NETWORK = (
     "nat checkpoints pull ofa_mbv3_d234_e346_k357_w1.0",
@@ -116,6 +115,7 @@ def place(
         patch.syspath_prepend(place)
         patch.setattr("nat.options.efforts", lambda: dict.fromkeys(("quick", "standard", "paper"), tiny))
         patch.setattr("nat.options.gentle", lambda name: tiny)
+        patch.setattr("nat.preparation.input_sizes", lambda pixels: [16, 24])
         for name in SEARCHERS:
             patch.setitem(SEARCHERS, name, SEARCHERS[name])  # what examples add is taken out again
         yield place
