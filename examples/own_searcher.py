@@ -18,7 +18,7 @@ from nat.pareto import non_dominated
 from nat.problem import SearchProblem
 from nat.searchers import SEARCHERS, AdaptationSteps
 from nat.searchers.random import first_sample, unseen
-from nat.searchers.sandwich import PASSES, train_like_pool
+from nat.searchers.sandwich import PASSES, train_pool
 from nat.supernet.sampling import vary
 from nat.supernet.searchable import Encodings
 
@@ -46,8 +46,8 @@ class LocalSearch:
         return [Proposal(net) for net in nets]
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
-        """Trains the supernet on nets like those that are evaluated next."""
-        train_like_pool(adaptation, problem, pool)
+        """Trains the supernet on nets that are evaluated next, and on others."""
+        train_pool(adaptation, problem, pool)
 
 
 def main(data: str, out: str) -> None:
