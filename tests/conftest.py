@@ -23,6 +23,23 @@ from nat.pretrained.store import save_supernet
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
 
+AMOUNTS = {
+    "initial": 4,
+    "rounds": 1,
+    "per_round": 2,
+    "archive": 4,
+    "population": 8,
+    "generations": 2,
+    "first_training": "3 steps",
+    "round_training": "2 steps",
+    "batch": 8,
+    "fit_classifier": "true",
+    "calibration_images": 32,
+    "validation_images": 60,
+    "finetuning": "3 steps",
+    "front": 2,
+}
+
 CUT_WRITE = """
 import os, signal, sqlite3, sys
 
@@ -79,6 +96,42 @@ def supernet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     supernet = Supernet(space, 5, generator=torch.Generator().manual_seed(0))
     save_supernet(supernet, Card("mini", "random weights", space, num_classes=5), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def proxyless_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of ProxylessNAS for three classes as others publish it, one layer a stage, all tensors by name and
+    shape: nothing of the toolkit's is used. It always answers the second class.
+    """
+    generator = torch.Generator().manual_seed(0)
+    channels = (8, 16, 16, 24, 24, 32, 40)
+    state: dict[str, torch.Tensor] = {}
+
+    def add(name: str, outputs: int, inputs: int, kernel: int = 1) -> None:
+        state[f"{name}.conv.weight"] = 0.1 * torch.randn(outputs, inputs, kernel, kernel, generator=generator)
+        for kind, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+            state[f"{name}.bn.{kind}"] = torch.full((outputs,), float(value))
+        state[f"{name}.bn.num_batches_tracked"] = torch.tensor(3)
+
+    add("first_conv", 16, 3, 3)
+    add("blocks.0.mobile_inverted_conv.depth_conv", 16, 1, 3)
+    add("blocks.0.mobile_inverted_conv.point_linear", 8, 16)
+    for stage in range(6):
+        block = f"blocks.{1 + 4 * stage}.mobile_inverted_conv"
+        add(f"{block}.inverted_bottleneck", 48, channels[stage])
+        add(f"{block}.depth_conv", 48, 1, 5)
+        add(f"{block}.point_linear", channels[stage + 1], 48)
+    add("feature_mix_layer", 64, 40)
+    state |= {"classifier.linear.weight": torch.zeros(3, 64), "classifier.linear.bias": torch.tensor([0.0, 1.0, 0.0])}
+    path = tmp_path_factory.mktemp("proxyless") / "net-r32.pth"
+    torch.save({"state_dict": state}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_amounts() -> dict[str, Any]:
+    """Settings of an effort with which a transfer takes seconds."""
+    return dict(AMOUNTS)
 
 
 @pytest.fixture(scope="session")

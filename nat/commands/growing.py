@@ -42,7 +42,7 @@ def grow_checkpoint(
 
 def _print(found: dict[str, Any]) -> None:
     columns = [("subnet", "left"), ("multiply-adds", "right"), ("logits differ by", "right"), ("top-1", "right")]
-    rows = [("source", "", "", percent(found.get("source_top1")))]
+    rows = [("the network itself", "", "", percent(found["source_top1"]))] if "source_top1" in found else []
     for place, check in found["checks"].items():
         difference = f"{check['max_logit_difference']:.1e} of {found['largest_logit']:.1f}"
         rows.append((place, millions(check["macs"]), difference, percent(check.get("top1"))))

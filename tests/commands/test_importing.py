@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import pytest
@@ -13,33 +14,12 @@ from nat.supernet.space import MobileNetSpace
 
 Command = Callable[..., Any]
 MakeImages = Callable[[Mapping[str, int]], Path]
-CHANNELS = (8, 16, 16, 24, 24, 32, 40)
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """One layer a stage, all tensors by name and shape: nothing of the toolkit's is used."""
-    generator = torch.Generator().manual_seed(0)
-    state: dict[str, torch.Tensor] = {}
-
-    def add(name: str, outputs: int, inputs: int, kernel: int = 1) -> None:
-        state[f"{name}.conv.weight"] = 0.1 * torch.randn(outputs, inputs, kernel, kernel, generator=generator)
-        for kind, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
-            state[f"{name}.bn.{kind}"] = torch.full((outputs,), float(value))
-        state[f"{name}.bn.num_batches_tracked"] = torch.tensor(3)
-
-    add("first_conv", 16, 3, 3)
-    add("blocks.0.mobile_inverted_conv.depth_conv", 16, 1, 3)
-    add("blocks.0.mobile_inverted_conv.point_linear", 8, 16)
-    for stage in range(6):
-        block = f"blocks.{1 + 4 * stage}.mobile_inverted_conv"
-        add(f"{block}.inverted_bottleneck", 48, CHANNELS[stage])
-        add(f"{block}.depth_conv", 48, 1, 5)
-        add(f"{block}.point_linear", CHANNELS[stage + 1], 48)
-    add("feature_mix_layer", 64, 40)
-    state |= {"classifier.linear.weight": torch.zeros(3, 64), "classifier.linear.bias": torch.tensor([0.0, 1.0, 0.0])}
-    torch.save({"state_dict": state}, tmp_path / "net-r32.pth")
-    return tmp_path / "net-r32.pth"
+def weights(proxyless_file: Path, tmp_path: Path) -> Path:
+    """A copy, which may be damaged."""
+    return Path(copy(proxyless_file, tmp_path))
 
 
 def test_what_is_imported_is_reported_as_json(command: Command, weights: Path, tmp_path: Path) -> None:

@@ -8,34 +8,16 @@ from typing import Any
 
 import pytest
 
-AMOUNTS = {
-    "initial": 4,
-    "rounds": 1,
-    "per_round": 2,
-    "archive": 4,
-    "population": 8,
-    "generations": 2,
-    "first_training": "3 steps",
-    "round_training": "2 steps",
-    "batch": 8,
-    "fit_classifier": "true",
-    "calibration_images": 32,
-    "validation_images": 60,
-    "finetuning": "3 steps",
-    "front": 2,
-}
-
-
 Command = Callable[..., Any]
 Words = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="session")
-def amount_words() -> Callable[[Mapping[str, object]], list[str]]:
+def amount_words(small_amounts: Mapping[str, object]) -> Callable[[Mapping[str, object]], list[str]]:
     """The words that make a run tiny, but for some amounts."""
 
     def words(other: Mapping[str, object]) -> list[str]:
-        return [word for name, value in {**AMOUNTS, **other}.items() for word in ("--set", f"{name}={value}")]
+        return [word for name, value in {**small_amounts, **other}.items() for word in ("--set", f"{name}={value}")]
 
     return words
 
