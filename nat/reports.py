@@ -12,6 +12,7 @@ from nat.errors import RunError, TransferError
 from nat.files import write_json
 from nat.fronts import (
     SCHEMA,
+    breaks,
     columns_of,
     control_row,
     front_hypervolume,
@@ -69,7 +70,8 @@ def write_report(
         "controls": control_rows,
         "ties": tie,
     }
-    paid = whether_it_paid(comparisons(rows, control_rows, _right(correct, controls)), report["search_seconds"])
+    rivals = [control for control in control_rows if not breaks(control, report["limits"])]
+    paid = whether_it_paid(comparisons(rows, rivals, _right(correct, controls)), report["search_seconds"])
     warm = [report["warm_start"]["says"]] if report["warm_start"] else []
     report["verdict"] = [
         *([paid] if paid else []),
@@ -85,8 +87,10 @@ def write_report(
 
 
 def _control_row(control: Control, problem: SearchProblem) -> dict[str, Any]:
-    known = None if control.architecture is None else problem.known_of(control.architecture)
-    return control_row(control.name, control.kind, control.metrics, known, read_correct(control.path))
+    net = control.architecture
+    known = None if net is None else problem.known_of(net)
+    found = control_row(control.name, control.kind, control.metrics, known, read_correct(control.path))
+    return found if net is None else found | {"architecture": net.to_json()}
 
 
 def _right(correct: Mapping[str, Mapping[str, Correct]], controls: Sequence[Control]) -> dict[str, Correct]:

@@ -25,6 +25,7 @@ function describe(id, split) {
   const net = data.nets[id], between = interval(id, split);
   const parts = [titleOf(id), `${amount(net.macs)} multiply-adds`, `${percent(accuracy(id, split))} on ${SPLITS[split][0]}`];
   if (between) parts.push(`95 % interval ${range(between)}`);
+  if (net.over) parts.push("over the budget");
   if (tied.has(id)) parts.push("statistically tied with the most accurate");
   return parts.join(", ");
 }
@@ -81,7 +82,7 @@ function drawFront(place, width) {
     if (!id) return;
     const net = data.nets[id];
     bubble.replaceChildren(
-      el("div", {}, el("b", {}, id), net.control ? ` ${net.control}` : ""),
+      el("div", {}, el("b", {}, id), net.control ? ` ${net.control}` : "", net.over ? ", over the budget" : ""),
       el("div", {}, `${amount(net.macs)} multiply-adds, ${net.resolution} px`),
       el("div", {}, `${percent(accuracy(id, state.split))} ${interval(id, state.split) ? `(${range(interval(id, state.split))})` : ""}`),
       tied.has(id) && state.split !== "search" ? el("div", {}, "tied with the most accurate") : "",
@@ -139,7 +140,7 @@ function netTable() {
     if (!("selected" in what)) return;
     const rows = shownNets.map((id) => {
       const net = data.nets[id];
-      const said = [idButton(id), net.control ? ` ${net.control}` : "", tied.has(id) ? " · tied" : ""];
+      const said = [idButton(id), net.control ? ` ${net.control}` : "", net.over ? " · over the budget" : "", tied.has(id) ? " · tied" : ""];
       return { current: state.selected === id, cells: [said, amount(net.macs), amount(net.params), `${net.resolution} px`,
         ...extras.map((c) => withUnit(net[c.name], c)), percent(net.val_top1), percent(net.finetuned_val_top1),
         percent(net.test_top1), range(net.test_interval) || "–"] };

@@ -11,7 +11,7 @@ import numpy as np
 from nat.archive import Evaluation
 from nat.bootstrap import intervals, read_correct
 from nat.errors import NatError
-from nat.fronts import row
+from nat.fronts import breaks, row
 from nat.predictions import Predictions
 from nat.problem import SearchProblem
 from nat.report.answers import answer_table, examples
@@ -38,7 +38,8 @@ def nets_of(front: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for number, control in enumerate(front["controls"]):
         id = str(control.get("id", f"control {number + 1}"))
         made = {**_numbers(control, columns), "finetuned": True, "architecture": control.get("architecture")}
-        nets.setdefault(id, made)["control"] = control["name"]
+        net = nets.setdefault(id, made)
+        net["control"], net["over"] = control["name"], breaks(control, front.get("limits", {}))
     return nets
 
 
