@@ -131,7 +131,7 @@ def verdict(
     """How the front compares with the controls, in a sentence each, and one for each control that breaks a limit."""
     over = [control["name"] for control in controls if breaks(control, limits)]
     return [_comparison(front, control) for control in controls] + [
-        f"The {name} is over the budget, which no net of the front may be: it does not count for whether the search paid."
+        f"The {name} is over the budget, as no net of the front may be: it does not count for whether the search paid."
         for name in over
     ]
 

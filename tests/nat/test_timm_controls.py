@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm import create_model, is_model, is_model_pretrained
 
 from nat.datasets.splits import Splits
@@ -65,14 +65,10 @@ def test_weights_of_a_file_with_a_fresh_classifier_and_its_own_normalisation(wei
     kept, fresh = found.network.state_dict(), again.network.state_dict()
     assert found.name == f"pretrained {MODEL} of timm" and found.weights == "weights.safetensors"
     assert found.mean == (0.485, 0.456, 0.406), "as timm says of the model"
-    assert kept["classifier.weight"].shape[0] == 3 and torch.equal(
-        kept["classifier.weight"], fresh["classifier.weight"]
-    )
-    other = create_model(MODEL, pretrained=False, num_classes=5)
-    other.load_state_dict({**kept, **{key: value for key, value in other.state_dict().items() if "classifier" in key}})
-    torch.manual_seed(0)
-    source = create_model(MODEL, pretrained=False, num_classes=5).state_dict()
-    assert torch.equal(other.state_dict()["blocks.0.0.conv_dw.weight"], source["blocks.0.0.conv_dw.weight"])
+    assert kept["classifier.weight"].shape[0] == 3
+    assert torch.equal(kept["classifier.weight"], fresh["classifier.weight"]), "of one seed"
+    given = load_file(weights)
+    assert all(torch.equal(kept[key], value) for key, value in given.items() if "classifier" not in key)
 
 
 def test_what_cannot_be_a_control_is_refused(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
