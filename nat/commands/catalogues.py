@@ -152,11 +152,7 @@ def _found(splits: Any) -> dict[str, Any]:
         "smallest_class": _class(min(zip(counts, splits.classes, strict=True))),
         "largest_class": _class(max(zip(counts, splits.classes, strict=True))),
         "corrupt": [str(path) for path in splits.skipped],
-        **(
-            {"corrupt_in_a_transfer": _about_corrupt(len(splits.skipped), sum(map(len, parts.values())))}
-            if splits.skipped
-            else {}
-        ),
+        **_about_corrupt(len(splits.skipped), sum(map(len, parts.values()))),
         "ignored": splits.ignored,
         "near_duplicates": in_words(duplicates, splits)
         if duplicates
@@ -165,15 +161,18 @@ def _found(splits: Any) -> dict[str, Any]:
     }
 
 
-def _about_corrupt(corrupt: int, sound: int) -> str:
-    """What `nat transfer` does with corrupt files."""
+def _about_corrupt(corrupt: int, sound: int) -> dict[str, str]:
+    """What `nat transfer` does with corrupt files, if there are any."""
     from nat.datasets.files import MOST_CORRUPT
 
+    if not corrupt:
+        return {}
     files, most = corrupt + sound, f"{100 * MOST_CORRUPT:g} %"
     told = f"{corrupt} of {files} files ({100 * corrupt / files:.1f} %)"
+    done = f"refused, as they are over {most} of all; remove or replace them, or give --skip-corrupt"
     if corrupt <= MOST_CORRUPT * files:
-        return f"{told}: skipped, and said, as they are at most {most} of all"
-    return f"{told}: refused, as they are over {most} of all; remove or replace them, or give --skip-corrupt"
+        done = f"skipped, and said, as they are at most {most} of all"
+    return {"corrupt_in_a_transfer": f"{told}: {done}"}
 
 
 def _class(counted: tuple[int, str]) -> dict[str, Any]:

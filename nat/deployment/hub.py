@@ -193,8 +193,8 @@ def _said(repo: str) -> Iterator[None]:
         if "Invalid metadata" in str(error):  # a plain ValueError of the library
             reason = " ".join(str(error).split("\n", 1)[-1].split())
             raise InputError(
-                f"the hub does not take the model card of '{repo}': {reason}. Give --license as the hub spells it, such "
-                "as apache-2.0, mit or other."
+                f"the hub does not take the model card of '{repo}': {reason}. Give --license as the hub spells it: "
+                "apache-2.0, mit, other."
             ) from error
         if not _offline(error):
             raise

@@ -1,4 +1,4 @@
-"""Pushing and pulling by the hub's own library, to a server on this machine that answers as the hub's interface does."""
+"""Pushing and pulling by the hub's own library, to a server on this machine that answers as the hub does."""
 
 import base64
 import hashlib
@@ -28,7 +28,7 @@ class Answers(BaseHTTPRequestHandler):
     said: list[Any]  # what was told of the repository and of commits
     refused: str  # what is wrong with the model card
 
-    def do_POST(self) -> None:  # noqa: N802  # as the base class has it
+    def do_POST(self) -> None:  # as the base class has it
         body = self.rfile.read(int(self.headers["Content-Length"]))
         match self.path.partition("?")[0]:
             case "/api/repos/create":
@@ -49,7 +49,7 @@ class Answers(BaseHTTPRequestHandler):
             case _:
                 self.tell({"error": "no such page"}, 404)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path in (MODEL, f"{MODEL}/revision/{COMMIT}") and self.files:
             self.tell({"id": "me/flowers", "sha": COMMIT, "siblings": [self.sibling(name) for name in self.files]})
@@ -60,7 +60,7 @@ class Answers(BaseHTTPRequestHandler):
         else:
             self.tell({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_GET
 
     def blob(self, name: str) -> dict[str, Any]:
         return {"size": len(self.files[name]), "oid": hashlib.sha1(self.files[name]).hexdigest()}
@@ -91,7 +91,7 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Answers]]:
     class Repository(Answers):
-        files, said, refused = {}, [], ""  # noqa: RUF012  # one server, one repository
+        files, said, refused = {}, [], ""  # one server, one repository
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Repository)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -4,6 +4,7 @@ all modes and sizes, nested folders, and names with spaces, other scripts and si
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,12 @@ from PIL import Image
 from nat.bootstrap import read_correct
 from nat.predictions import Predictions
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from hard_images import write_broken, write_class, write_copies
+
 Command = Callable[..., Any]
 COMMON = ("blöt chy", "[red]banded", "編 bráided", "a|b <i>c", "100 % $x^2$")
 COUNTS = {**dict.fromkeys(COMMON, 60), **dict.fromkeys(("rare 'one'", 'rare "two"', "rare [b]"), 4), "three": 3}
-MODES = {"RGB": "jpg", "L": "png", "RGBA": "png", "P": "png", "CMYK": "jpg", "1": "png", "I;16": "png"}
 SAID = ("corrupt images", "images of the smallest: see --balance", "near-duplicates of images of another split")
 
 
@@ -31,28 +34,17 @@ def photograph(rng: np.random.Generator, kind: int) -> Image.Image:
     return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def in_mode(image: Image.Image, mode: str) -> Image.Image:
-    if mode == "I;16":
-        return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
-    return image.convert(mode)
-
-
 @pytest.fixture(scope="module")
 def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """315 images, 10 copies of some, a tiny one, and 4 corrupt files."""
     root, rng = tmp_path_factory.mktemp("hard") / "my [b]images $x_ ü$", np.random.default_rng(0)
     for kind, (name, count) in enumerate(COUNTS.items()):
-        for number in range(count):
-            folder = root / name / ("", "nested folder", "nested folder/déep")[number % 3]
-            folder.mkdir(parents=True, exist_ok=True)
-            mode = list(MODES)[number % len(MODES)]
-            image = photograph(rng, kind)
-            in_mode(image, mode).save(folder / f"ímage [{number}] ü.{MODES[mode]}")
-            if name in COMMON and number in (7, 14):  # colours, as this mode keeps them
-                image.resize((48, 48)).save(folder / f"copy of {number}.jpg", quality=80)
+        images = [photograph(rng, kind) for _ in range(count)]
+        write_class(root / name, images)
+        if name in COMMON:
+            write_copies(root / name, [(number, images[number]) for number in (7, 14)])  # in colours, as their modes
     Image.fromarray(np.full((20, 20, 3), 7, np.uint8)).save(root / COMMON[4] / "tiny.png")
-    for number, content in enumerate((b"", b"no image", b"\xff\xd8\xff\xe0cut", b"\x89PNG\r\n\x1a\ncut")):
-        (root / COMMON[number] / f"bro[i]ken {number}.jpg").write_bytes(content)
+    write_broken([root / name for name in COMMON[:4]], 4)
     return root
 
 
@@ -93,6 +85,7 @@ def test_info_tells_all_there_is_to_know(hard: Path, command: Command, tmp_path:
     facts = command("datasets", "info", hard, "--json").json
     assert facts["num_classes"] == len(COUNTS) and sorted(COUNTS) == facts["classes"]
     assert len(facts["corrupt"]) == 4 and all(Path(path).is_file() for path in facts["corrupt"])
+    assert facts["corrupt_in_a_transfer"].startswith("4 of 330 files (1.2 %): skipped, and said")
     assert facts["smallest_class"] == {"name": "three", "train_images": 1}
     assert "near-duplicates" in facts["near_duplicates"]
     for name in COUNTS:
