@@ -90,7 +90,9 @@ def _control_row(control: Control, problem: SearchProblem) -> dict[str, Any]:
     net = control.architecture
     known = None if net is None else problem.known_of(net)
     found = control_row(control.name, control.kind, control.metrics, known, read_correct(control.path))
-    return found if net is None else found | {"architecture": net.to_json()}
+    if net is not None:
+        found["architecture"] = net.to_json()
+    return found if "id" in found else found | {"folder": f"controls/{control.path.name}"}
 
 
 def _right(correct: Mapping[str, Mapping[str, Correct]], controls: Sequence[Control]) -> dict[str, Correct]:
