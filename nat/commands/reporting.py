@@ -64,6 +64,6 @@ def check_no_comparison(path: Path) -> None:
     runs = sorted(each.name for each in path.glob("runs/*") if (each / "config.json").is_file())
     if runs and not (path / "config.json").exists():
         raise RunError(
-            f"expected the folder of one run, got '{path}', which holds a comparison of {len(runs)}: see compare.json and "
-            f"compare.png there. For the report of a run: nat report {path / 'runs' / runs[0]}"
+            f"expected the folder of one run, got that of a comparison of {len(runs)}, '{path}' (see compare.json and "
+            f"compare.png there). For the report of a run: nat report {path / 'runs' / runs[0]}"
         )
