@@ -12,6 +12,7 @@ from nat.bootstrap import intervals
 from nat.objectives import ERROR, Named
 from nat.pareto import hypervolume, non_dominated, spread_subset
 from nat.problem import SearchProblem
+from nat.supernet.architecture import Architecture
 
 SCHEMA = 1
 CONTRACT = ("macs", "params", "resolution", ERROR)  # objectives that rows have in any case
@@ -48,10 +49,35 @@ def best_within(macs: Sequence[float], errors: Sequence[float], budgets: Sequenc
 
 
 def within(problem: SearchProblem, front: Sequence[Evaluation]) -> list[Evaluation]:
-    """Those of a front that keep the problem's limits and `max_error`, most accurate first."""
+    """Those of a front that keep the problem's limits and `max_error`, in the same order."""
     allowed = problem.allows(problem.encodings_of(front))
-    kept = problem.keeping([evaluation for evaluation, keeps in zip(front, allowed, strict=True) if keeps])
-    return sorted(kept, key=lambda evaluation: (evaluation.objectives[ERROR], evaluation.objectives["macs"]))
+    return problem.keeping([evaluation for evaluation, keeps in zip(front, allowed, strict=True) if keeps])
+
+
+def choices(
+    problem: SearchProblem, evaluations: Sequence[Evaluation], rows: Sequence[Mapping[str, Any]]
+) -> list[Evaluation]:
+    """What may be picked out of a finished run, best first.
+
+    The Pareto set by what the search measured; before it the row that closes the front without being in it, which
+    no other one of the front reaches.
+
+    Args:
+        problem: of the search.
+        evaluations: with the final weights.
+        rows: the front of front.json.
+    """
+    searched = sorted(
+        pareto_set(problem, evaluations),
+        key=lambda evaluation: (evaluation.objectives[ERROR], evaluation.objectives["macs"]),
+    )
+    known = {evaluation.architecture.id for evaluation in searched}
+    return [*(_evaluation(problem, row) for row in rows if row["id"] not in known), *searched]
+
+
+def _evaluation(problem: SearchProblem, row: Mapping[str, Any]) -> Evaluation:
+    net = Architecture.from_json(row["architecture"])
+    return Evaluation(net, {ERROR: 1.0 - row["val_top1"], **problem.known_of(net)}, round=0, weights_version=0)
 
 
 def front_hypervolume(problem: SearchProblem, evaluations: Sequence[Evaluation]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from nat.archive import Archive, Evaluation
 from nat.bundle import copy_bundle, load_bundle
 from nat.errors import BudgetError, InputError
-from nat.fronts import pareto_set, within
+from nat.fronts import choices, within
 from nat.objectives import ERROR
 from nat.pipeline import reopened
 from nat.preparation import kept_latency, problem_of
@@ -24,7 +24,7 @@ def pick(
     """Writes the most accurate subnet within the limits as a bundle.
 
     All Pareto-optimal subnets of the run's last round are eligible, also those that the run did not fine-tune: these
-    get the adapted supernet's weights, and are fine-tuned on request.
+    get the adapted supernet's weights, and are fine-tuned on request. So is the largest subnet if it closes the front.
 
     Args:
         run: folder of a finished run.
@@ -51,7 +51,7 @@ def pick(
         raise InputError(f"the run in '{run}' has no latency table: transfer with --objectives top1,latency.")
     with Archive(folder.archive, read_only=True) as archive:
         version = report.get("weights_version", max(archive.versions))  # fronts of older versions lack it
-        front = pareto_set(problem, archive.at_version(version))
+        front = choices(problem, archive.at_version(version), report["front"])
     max_error = problem.max_error if min_top1 is None else min(problem.max_error, 1.0 - min_top1)
     problem = replace(problem, limits=limits, max_error=max_error)
     eligible = within(problem, front)

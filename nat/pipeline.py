@@ -5,7 +5,7 @@ import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -228,9 +228,37 @@ class Transfer:
         tuned = {architecture: self._tuned(architecture, self.folder.subnets) for architecture in front}
         controls = [Control.of(name, kind, self._tuned(net, self.folder.controls)) for name, kind, net in beside]
         controls += [control for net in self._further(front[-1:]) if (control := self._outsider(net))]
-        report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls)
+        closing = self._closing(tuned, controls)
+        if closing is not None:
+            controls = [self._moved(control) if control.kind == "largest" else control for control in controls]
+            tuned[closing.architecture] = load_bundle(self.folder.subnets / closing.architecture.id)
+        report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls, closing)
         self._write_page()
         return report
+
+    def _closing(self, tuned: Mapping[Architecture, Bundle], controls: Sequence[Control]) -> Evaluation | None:
+        """The largest subnet, where it keeps the limits and no fine-tuned net of the front reaches it; else None.
+
+        With the supernet's weights it is often no better than cheaper subnets, and the search leaves it behind; on its
+        own weights it may be.
+        """
+        control = next((control for control in controls if control.kind == "largest"), None)
+        if control is None or self.options.finetune_at is not None or ERROR not in self.problem.names:
+            return None
+        net, top1 = self.problem.space.largest(), control.metrics["val"]["top1"]
+        reached = any(bundle.metrics["val"]["top1"] >= top1 for bundle in tuned.values())
+        if reached or not self.problem.allows(self.problem.space.encode([net])).all():
+            return None
+        errors = self.evaluator().errors(self.supernet, net, self.problem.measured)
+        evaluation = Evaluation(net, {**errors, **self.problem.known_of(net)}, round=0, weights_version=0)
+        return next(iter(self.problem.keeping([evaluation])), None)
+
+    def _moved(self, control: Control) -> Control:
+        """A control among the subnets of the front."""
+        path = self.folder.subnets / control.path.name
+        if control.path != path:
+            control.path.replace(path)
+        return replace(control, path=path)
 
     def _further(self, nets: list[Architecture]) -> list[Architecture]:
         """The nets if a control that is no subnet is asked for, else none."""

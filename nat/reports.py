@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from nat.archive import Archive, Evaluation
@@ -32,6 +33,11 @@ from nat.supernet.architecture import Architecture
 from nat.verdict import comparisons, whether_it_paid
 from nat.warm_start import gain
 
+CLOSES = (
+    "The largest subnet is more accurate on validation images than every net that the search found, and closes the "
+    "front."
+)
+
 
 def write_report(
     folder: RunFolder,
@@ -40,6 +46,7 @@ def write_report(
     evaluations: Sequence[Evaluation],
     tuned: Mapping[Architecture, Bundle],
     controls: Sequence[Control],
+    closing: Evaluation | None = None,
 ) -> dict[str, Any]:
     """Writes front.json, last of all, as it says that the run is finished, and the pictures.
 
@@ -50,6 +57,8 @@ def write_report(
         evaluations: those with the final weights.
         tuned: the bundles of the front.
         controls: what the front is compared with.
+        closing: the largest subnet, if it stands at the end of the front, though the search's ranking left it out. It
+            is not what the search is judged by.
 
     Returns:
         The content of front.json.
@@ -59,7 +68,9 @@ def write_report(
         raise TransferError("no subnet could be evaluated with the final weights.")
     correct = {bundle.metrics["id"]: read_correct(bundle.path) for bundle in tuned.values()}
     columns = columns_of(problem)
-    rows = [row(e, tuned[e.architecture].metrics, columns, correct[e.architecture.id]) for e in front]
+    whole = [*front, *([closing] if closing else [])]
+    rows = [row(e, tuned[e.architecture].metrics, columns, correct[e.architecture.id]) for e in whole]
+    found = rows[: len(front)]
     control_rows = [_control_row(control, problem) for control in controls]
     tie = ties(rows, correct)
     with Archive(folder.archive) as archive:
@@ -71,11 +82,14 @@ def write_report(
         "ties": tie,
     }
     rivals = [control for control in control_rows if not breaks(control, report["limits"])]
-    paid = whether_it_paid(comparisons(rows, rivals, _right(correct, controls)), report["search_seconds"])
+    compared = comparisons(found, rivals, _right(correct, controls))
+    report["comparisons"] = [asdict(comparison) for comparison in compared]
+    paid = whether_it_paid(compared, report["search_seconds"])
     warm = [report["warm_start"]["says"]] if report["warm_start"] else []
     report["verdict"] = [
         *([paid] if paid else []),
-        *verdict(rows, control_rows, report["limits"]),
+        *verdict(found, control_rows, report["limits"]),
+        *([CLOSES] if closing else []),
         *([tie["says"]] if tie else []),
         *warm,
     ]

@@ -4,10 +4,8 @@ const STEPS = 200;
 const pickable = data.pareto.map((id) => ({ id, ...data.nets[id] }));
 
 function picked(budget) {
-  // As nat.fronts.within has it: the most accurate in the search, the cheapest of several.
-  const within = pickable.filter((net) => net.macs <= budget);
-  within.sort((a, b) => b.val_top1 - a.val_top1 || a.macs - b.macs);
-  return within[0] || null;
+  // They come in the order of nat.fronts.choices: the best first.
+  return pickable.find((net) => net.macs <= budget) || null;
 }
 
 function rounded(macs, up) {

@@ -13,7 +13,7 @@ from nat.archive import Archive, Evaluation, now
 from nat.datasets.splits import Splits
 from nat.errors import NatError
 from nat.files import read_json
-from nat.fronts import pareto_set
+from nat.fronts import choices
 from nat.objectives import ERROR
 from nat.preparation import problem_of
 from nat.problem import SearchProblem
@@ -51,7 +51,7 @@ def gather(
     front = _front(folder, notes)
     problem, evaluations, rounds = _archive(folder, front, notes)
     nets = nets_of(front)
-    pareto = add_pareto(nets, pareto_set(problem, evaluations)) if problem else []
+    pareto = add_pareto(nets, choices(problem, evaluations, front["front"])) if problem else []
     if problem:
         add_architectures(nets, problem)
     bundles = add_folders(nets, folder, out)

@@ -52,7 +52,8 @@ def _numbers(source: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any
 
 
 def add_pareto(nets: dict[str, dict[str, Any]], pareto: Sequence[Evaluation]) -> list[str]:
-    """Adds the subnets that `nat pick` may choose beside those that were fine-tuned; gives the ids of all it may."""
+    """Adds the subnets that `nat pick` may choose beside those that were fine-tuned; gives the ids of all it may,
+    in the order given."""
     for evaluation in pareto:
         found = row(evaluation, None)
         made = {**_numbers(found, ()), "finetuned": False, "architecture": found["architecture"], "control": None}

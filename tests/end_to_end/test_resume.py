@@ -22,6 +22,7 @@ from nat.archive import Archive
 from nat.errors import RunError
 from nat.main import main
 from nat.pipeline import resume
+from nat.reports import CLOSES
 
 Command = Callable[..., Any]
 Words = Callable[..., list[str]]
@@ -235,7 +236,8 @@ def test_an_unfinished_run_shows_the_best_so_far_and_gives_nothing_away(
     assert (so_far["finished"], so_far["controls"]) == (False, [])
     for key in ("hypervolume", "evaluations", "rounds", "failures"):
         assert so_far[key] == whole[key], key
-    assert [net["val_top1"] for net in so_far["front"]] == [net["val_top1"] for net in whole["front"]]
+    searched = whole["front"][: -1 if CLOSES in whole["verdict"] else None]
+    assert [net["val_top1"] for net in so_far["front"]] == [net["val_top1"] for net in searched]
     assert not any(net["finetuned"] for net in so_far["front"])
     picked = command("pick", copied, "-o", tmp_path / "picked")
     assert picked.code == 2 and f"nat resume {copied}" in picked.err

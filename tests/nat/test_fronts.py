@@ -7,6 +7,7 @@ import pytest
 from nat.archive import Evaluation
 from nat.fronts import (
     best_within,
+    choices,
     columns_of,
     control_row,
     front_hypervolume,
@@ -59,16 +60,26 @@ def test_thinned_spreads_on_a_log_scale(problem: SearchProblem, architectures) -
     assert [e.objectives["macs"] for e in thinned(front, 3)] == [1.0, 9.5, 100.0]
 
 
-def test_within_keeps_the_limits_and_puts_the_most_accurate_first(problem: SearchProblem, ladder) -> None:
+def test_within_keeps_the_limits_and_the_order(problem: SearchProblem, ladder) -> None:
     macs = [int(e.objectives["macs"]) for e in ladder]
     params = sorted(int(e.objectives["params"]) for e in ladder)
-    assert errors(within(problem, ladder)) == sorted(errors(ladder))
-    kept = within(replace(problem, limits=Limits(macs[4])), ladder)
-    assert [ladder.index(e) for e in kept] == [3, 4, 1, 2, 0], "equal errors: the cheaper first"
+    assert within(problem, ladder) == ladder
+    assert within(replace(problem, limits=Limits(macs[4])), ladder[::-1]) == ladder[4::-1]
     small = within(replace(problem, limits=Limits(max_params=params[3])), ladder)
     assert len(small) >= 4 and all(e.objectives["params"] <= params[3] for e in small)
     assert within(replace(problem, limits=Limits(macs[0] - 1)), ladder) == []
-    assert errors(within(replace(problem, max_error=0.45), ladder)) == [0.2, 0.3, 0.4]
+    assert errors(within(replace(problem, max_error=0.45), ladder)) == [0.4, 0.3, 0.2]
+
+
+def test_choices_begin_with_what_closes_the_front_then_follow_the_search(problem: SearchProblem, ladder) -> None:
+    pareto = [ladder[i] for i in (0, 1, 3, 5, 6, 7)]
+    rows = [row(evaluation, None) for evaluation in (ladder[0], ladder[7])]
+    assert choices(problem, ladder, rows) == pareto[::-1]
+    closing = row(ladder[2], None)
+    best, *others = choices(problem, ladder, [*rows, closing])
+    assert others == pareto[::-1]
+    assert best.architecture == ladder[2].architecture
+    assert best.objectives == pytest.approx(dict(ladder[2].objectives))
 
 
 def test_hypervolume_is_that_of_the_box(problem: SearchProblem, ladder) -> None:
