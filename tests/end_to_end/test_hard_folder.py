@@ -22,7 +22,7 @@ from hard_images import write_broken, write_class, write_copies
 
 Command = Callable[..., Any]
 COMMON = ("blöt chy", "[red]banded", "編 bráided", "a|b <i>c", "100 % $x^2$")
-COUNTS = {**dict.fromkeys(COMMON, 60), **dict.fromkeys(("rare 'one'", 'rare "two"', "rare [b]"), 4), "three": 3}
+COUNTS = {**dict.fromkeys(COMMON, 40), **dict.fromkeys(("rare 'one'", 'rare "two"', "rare [b]"), 4), "three": 3}
 SAID = ("corrupt images", "images of the smallest: see --balance", "near-duplicates of images of another split")
 
 
@@ -36,7 +36,7 @@ def photograph(rng: np.random.Generator, kind: int) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """315 images, 10 copies of some, a tiny one, and 4 corrupt files."""
+    """215 images, 10 copies of some, a tiny one, and 4 corrupt files."""
     root, rng = tmp_path_factory.mktemp("hard") / "my [b]images $x_ ü$", np.random.default_rng(0)
     for kind, (name, count) in enumerate(COUNTS.items()):
         images = [photograph(rng, kind) for _ in range(count)]
@@ -66,7 +66,9 @@ def transfer(
     def make(balance: str) -> Done:
         if balance not in done:
             out = tmp_path_factory.mktemp("runs") / f"with [i]{balance} ü"
-            words = transfer_words(out, "--balance", balance, "--set", "front=1", "--set", "controls=false")
+            words = transfer_words(out, "--balance", balance, "--set", "front=1", "--controls", "none")
+            if balance == "none":  # one whole search is enough
+                words += ["--set", "initial=2", "--set", "rounds=0"]
             outcome = command(*(str(hard) if word == "digits" else word for word in words))
             assert outcome.code == 0, outcome.err
             done[balance] = Done(out, outcome.err, outcome.out)
@@ -85,7 +87,7 @@ def test_info_tells_all_there_is_to_know(hard: Path, command: Command, tmp_path:
     facts = command("datasets", "info", hard, "--json").json
     assert facts["num_classes"] == len(COUNTS) and sorted(COUNTS) == facts["classes"]
     assert len(facts["corrupt"]) == 4 and all(Path(path).is_file() for path in facts["corrupt"])
-    assert facts["corrupt_in_a_transfer"].startswith("4 of 330 files (1.2 %): skipped, and said")
+    assert facts["corrupt_in_a_transfer"].startswith("4 of 230 files (1.7 %): skipped, and said")
     assert facts["smallest_class"] == {"name": "three", "train_images": 1}
     assert "near-duplicates" in facts["near_duplicates"]
     for name in COUNTS:
@@ -109,7 +111,7 @@ def test_each_thing_is_said_once(transfer: Callable[[str], Done]) -> None:
         assert [said.count(text) for text in SAID] == [1, times, 1], said
         assert "bro[i]ken" in said  # a whole path, to be copied
     data = json.loads((transfer("none").run / "config.json").read_text())["data"]
-    assert data["unevenness"] > 30 and data["near_duplicates"] > 0 and data["skipped"] == 4
+    assert data["unevenness"] > 20 and data["near_duplicates"] > 0 and data["skipped"] == 4
 
 
 @pytest.mark.parametrize("balance", ["none", "auto"])
@@ -128,7 +130,10 @@ def test_metrics_tell_of_uneven_classes(balance: str, transfer: Callable[[str], 
             assert 0 < metrics[split]["macro_f1"] <= 1 and 0 <= metrics[split]["calibration_error"] <= 1
 
 
-def test_what_comes_behind_works(hard: Path, transfer: Callable[[str], Done], command: Command, tmp_path: Path) -> None:
+def test_what_comes_behind_works(
+    hard: Path, transfer: Callable[[str], Done], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nat.report.figures.FORMATS", ("svg",))  # drawing takes long, and this format is text
     run, out = transfer("auto").run, tmp_path / "picked [b] ü"
     assert command("front", run).code == 0
     picked = command("pick", run, "-o", out)
@@ -146,3 +151,4 @@ def test_what_comes_behind_works(hard: Path, transfer: Callable[[str], Done], co
     assert page.code == 0, page.err
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "a|b \\u003ci\\u003ec" in text and "<i>c" not in text
+    assert "100 % $x^2$" in (tmp_path / "figures" / "classes.svg").read_text(encoding="utf-8"), "no formula"
