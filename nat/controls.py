@@ -83,6 +83,7 @@ def largest_within(problem: SearchProblem, seed: int) -> tuple[str, Kind, Archit
     space, largest = problem.space, problem.space.largest()
     if problem.allows(space.encode([largest])).all():
         return "largest subnet", "largest", largest
+    assert isinstance(space, MobileNetSpace)  # as that of every transfer
     choices = product(space.kernels, space.expands, space.depths, space.resolutions)
     uniform = space.encode(list(dict.fromkeys(space.uniform(*choice) for choice in choices)))
     within = uniform[problem.allows(uniform)]

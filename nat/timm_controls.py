@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,23 +126,24 @@ def with_weights(model: str, weights: Path | None, num_classes: int, seed: int) 
         CheckpointError: the file cannot be used.
     """
     check_known(model)
-    network = load_any(model, weights, f"--control-weights FILE --control-model {model}")
-    told = getattr(network, "pretrained_cfg", {})
+    network: Any = load_any(model, weights, f"--control-weights FILE --control-model {model}")
+    config: dict[str, Any] = getattr(network, "pretrained_cfg", {})
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        network.reset_classifier(num_classes)  # type: ignore[operator]  # of timm's networks
+        network.reset_classifier(num_classes)
     classifier_of(network, model)
-    mean, std = (tuple(told.get(key) or (0.5, 0.5, 0.5)) for key in ("mean", "std"))
-    return TimmNetwork(model, network.eval(), mean, std, "published" if weights is None else weights.name)
+    mean, std = (config.get(key, (0.5, 0.5, 0.5)) for key in ("mean", "std"))
+    source = "published" if weights is None else weights.name
+    return TimmNetwork(model, network.eval(), tuple(mean), tuple(std), source)
 
 
-def classifier_of(network: nn.Module, model: str) -> nn.Linear:
+def classifier_of(network: Any, model: str) -> nn.Linear:
     """The last layer.
 
     Raises:
         InputError: it is not linear.
     """
-    linear = network.get_classifier()  # type: ignore[operator]  # of timm's networks
+    linear = network.get_classifier()
     if not isinstance(linear, nn.Linear):
         raise InputError(
             f"expected a timm model with a linear classifier, got '{model}'. Name another --control-model."
