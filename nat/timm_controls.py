@@ -127,7 +127,7 @@ def with_weights(model: str, weights: Path | None, num_classes: int, seed: int) 
     """
     check_known(model)
     network: Any = load_any(model, weights, f"--control-weights FILE --control-model {model}")
-    config: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+    config: Any = getattr(network, "pretrained_cfg", {})
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         network.reset_classifier(num_classes)
