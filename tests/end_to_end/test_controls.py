@@ -18,6 +18,7 @@ from nat.timm_controls import timm_costs
 
 Command = Callable[..., Any]
 Words = Callable[..., list[str]]
+MODEL = "tf_mobilenetv3_small_minimal_100"
 
 
 @pytest.mark.slow
@@ -66,26 +67,26 @@ def test_features_of_imagenet_are_compared_with_such_features(
     def unreachable(*_: Any, **__: Any) -> None:
         raise OSError("no route to the hub")
 
-    monkeypatch.setattr("nat.pipeline.PRETRAINED", ("lcnet_050",))
+    monkeypatch.setattr("nat.pipeline.PRETRAINED", (MODEL,))
     monkeypatch.setattr(timm_models, "create_model", published)
     out = tmp_path / "run"
     words = transfer_words(out, "--set", "front=1", "--controls", "all")
     outcome = command(*(photographic if word.endswith("mini.safetensors") else word for word in words))
     assert outcome.code == 0, outcome.err
     *_, control = json.loads((out / "front.json").read_text())["controls"]
-    assert (control["kind"], control["name"]) == ("timm", "pretrained lcnet_050 of timm")
-    metrics = json.loads((out / "controls" / "timm-lcnet_050-pretrained-24px" / "metrics.json").read_text())
+    assert (control["kind"], control["name"]) == ("timm", f"pretrained {MODEL} of timm")
+    metrics = json.loads((out / "controls" / f"timm-{MODEL}-pretrained-24px" / "metrics.json").read_text())
     assert metrics["weights"] == "published" and metrics["recipe"]["steps"] == 3
-    preprocess = json.loads((out / "controls" / "timm-lcnet_050-pretrained-24px" / "preprocess.json").read_text())
-    assert preprocess["mean"] == [0.485, 0.456, 0.406]
+    preprocess = json.loads((out / "controls" / f"timm-{MODEL}-pretrained-24px" / "preprocess.json").read_text())
+    assert preprocess["mean"] == [0.5, 0.5, 0.5], "its own, not the supernet's"
 
     monkeypatch.setattr(timm_models, "create_model", unreachable)
     (out / "front.json").unlink()
-    shutil.rmtree(out / "controls" / "timm-lcnet_050-pretrained-24px")
+    shutil.rmtree(out / "controls" / f"timm-{MODEL}-pretrained-24px")
     again = command("resume", out)
     assert again.code == 0, again.err
     assert again.err.count("no pretrained network of timm as a control") == 1
-    assert "no route to the hub" in again.err and "--control-weights FILE --control-model lcnet_050" in again.err
+    assert "no route to the hub" in again.err and f"--control-weights FILE --control-model {MODEL}" in again.err
     assert [c["kind"] for c in json.loads((out / "front.json").read_text())["controls"]][-1] == "random"
 
 
