@@ -62,6 +62,8 @@ def subnets_beside(
         largest_within(problem, seed),
         ("smallest subnet", "smallest", problem.space.smallest()),
     ]
+    if ends[0][2] == ends[1][2] != problem.space.largest():
+        del ends[0]  # the budget leaves one
     if amount == "ends":
         return ends
     drawn = random_subnets(problem, front, seed)
