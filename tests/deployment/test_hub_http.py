@@ -45,7 +45,8 @@ class Answers(BaseHTTPRequestHandler):
                 self.said += [line["value"] for line in lines if line["key"] == "header"]
                 found = [line["value"] for line in lines if line["key"] == "file"]
                 self.files.update({file["path"]: base64.b64decode(file["content"]) for file in found})
-                self.tell({"success": True, "commitUrl": f"/me/flowers/commit/{COMMIT}", "commitOid": COMMIT})
+                address = f"http://{self.headers['Host']}/me/flowers/commit/{COMMIT}"
+                self.tell({"success": True, "commitUrl": address, "commitOid": COMMIT})
             case _:
                 self.tell({"error": "no such page"}, 404)
 
