@@ -1,6 +1,7 @@
 """Controls: which nets stand beside a front."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from nat.errors import InputError
 from nat.options import Effort, checked, efforts
 from nat.problem import SearchProblem
 from nat.supernet.sampling import Limits
+from nat.supernet.space import MobileNetSpace
 
 
 def test_random_subnets_are_within_the_front_and_follow_the_seed(problem: SearchProblem) -> None:
@@ -26,6 +28,7 @@ def test_random_subnets_are_within_the_front_and_follow_the_seed(problem: Search
 
 def test_the_largest_keeps_the_limits(problem: SearchProblem) -> None:
     space, costs = problem.space, problem.costs
+    assert isinstance(space, MobileNetSpace)
     front = [space.smallest()]
     (name, kind, net), _ = subnets_beside("ends", problem, front, 0)
     assert (name, kind, net) == ("largest subnet", "largest", space.largest())
@@ -34,10 +37,9 @@ def test_the_largest_keeps_the_limits(problem: SearchProblem) -> None:
     (name, kind, net), _ = subnets_beside("ends", limited, front, 0)
     assert (name, kind) == ("largest subnet within the budget", "largest")
     assert len({*net.kernels}) == len({*net.expands}) == 1 and costs.of(net)[0] <= limit
-    others = [space.uniform(kernel, 3, 2, r) for kernel in space.kernels for r in space.resolutions]
-    assert costs.of(net)[0] == max(cost for other in others for cost in [costs.of(other)[0]] if cost <= limit), (
-        "of those that are uniform, the dearest within"
-    )
+    choices = product(space.kernels, space.expands, space.depths, space.resolutions)
+    within = [macs for choice in choices if (macs := costs.of(space.uniform(*choice))[0]) <= limit]
+    assert costs.of(net)[0] == max(within), "of those that are uniform, the dearest within"
     tight = replace(problem, limits=Limits(costs.of(space.smallest())[0]))
     assert [kind for _, kind, _ in subnets_beside("ends", tight, front, 0)] == ["smallest"]
 
