@@ -72,7 +72,7 @@ def harden(source: Path, root: Path, *, classes: int, most: int, rare: int, shar
         train, test = (_of(scan, split, kind, rng) for split in ("train", "test"))
         write_class(root / "train" / names[kind], (_opened(path, rng) for path in train[:count]), every=4)
         write_class(root / "test" / names[kind], (_opened(path, rng) for path in test), every=4)
-        write_copies(root / "train" / names[kind], ((i, Image.open(test[i])) for i in range(0, count // 4, 20)))
+        write_copies(root / "train" / names[kind], ((i, _read(test[i])) for i in range(0, count // 4, 20)))
     files = sum(path.is_file() for path in (root / "train").rglob("*"))
     write_broken([root / "train" / name for name in names.values()], round(0.01 * files))
     return [names[kind] for kind in chosen[classes - rare :]]
@@ -92,6 +92,10 @@ def _of(scan: Scan, split: str, kind: int, rng: np.random.Generator) -> list[Pat
 
 def _opened(path: Path, rng: np.random.Generator) -> Image.Image:
     """An image, smaller by a random factor up to 2."""
-    image = Image.open(path).convert("RGB")
-    factor = rng.uniform(0.5, 1)
+    image, factor = _read(path), rng.uniform(0.5, 1)
     return image.resize((max(32, round(factor * image.width)), max(32, round(factor * image.height))))
+
+
+def _read(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")

@@ -25,6 +25,12 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def read(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        image.load()
+    return image
+
+
 def test_a_hard_folder_is_rare_in_training_alone(photos: Path, tmp_path: Path) -> None:
     rare = harden(photos, tmp_path / "hard", classes=4, most=40, rare=3, share=0.1)
     scan = scan_folder(tmp_path / "hard")
@@ -35,7 +41,7 @@ def test_a_hard_folder_is_rare_in_training_alone(photos: Path, tmp_path: Path) -
         copies = [path for path in train if path.name.startswith("copy")]
         broken = [path for path in train if path.name.startswith("bro[i]ken")]
         assert len(train) - len(copies) - len(broken) == (4 if name in rare else 40) and len(test) == 20
-        assert len({Image.open(path).size for path in test}) > 5, "of all sizes"
+        assert len({read(path).size for path in test}) > 5, "of all sizes"
     files = [path for path, _ in scan.files["train"]]
     assert sum(path.name.startswith("bro[i]ken") for path in files) == round(0.01 * len(files))
     assert sum(path.name.startswith("copy") for path in files) == 4
@@ -45,4 +51,4 @@ def test_a_hard_folder_is_rare_in_training_alone(photos: Path, tmp_path: Path) -
 def test_images_are_in_the_mode_asked_for(mode: str, tmp_path: Path) -> None:
     path = tmp_path / f"image.{MODES[mode]}"
     in_mode(Image.new("RGB", (8, 8), (200, 10, 30)), mode).save(path)
-    assert Image.open(path).mode == mode
+    assert read(path).mode == mode
