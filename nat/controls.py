@@ -2,37 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from safetensors.torch import save_file
-from timm import create_model
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from nat.bootstrap import CORRECT
-from nat.bundle import Bundle, whole_folder
-from nat.files import read_json, write_json
+from nat.bundle import Bundle
 from nat.problem import SearchProblem
 from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import sample_stratified
 from nat.supernet.space import MobileNetSpace
-from nat.tuning import Tuner
 
 Kind = Literal["largest", "smallest", "random", "timm", "source"]
 RANDOM, POOL = 2, 64  # random subnets, and how many are drawn to find some of the right multiply-adds
 COUNT = {"none": 0, "ends": 2, "all": 2 + RANDOM + 1}  # nets that are trained, at most
 _WORD = 0xC0  # of the seed, so that nothing else draws the same numbers
-
-CANDIDATES = (
-    *("lcnet_035", "lcnet_050", "lcnet_075", "lcnet_100", "lcnet_150"),
-    *("mobilenetv3_small_050", "mobilenetv3_small_075", "mobilenetv3_small_100"),
-    *("mobilenetv3_large_075", "mobilenetv3_large_100", "tf_mobilenetv3_large_minimal_100"),
-    *("efficientnet_lite0", "efficientnet_lite1"),
-)  # of timm
 
 
 @dataclass(frozen=True)
@@ -73,11 +58,12 @@ def subnets_beside(
     """
     if amount == "none":
         return []
-    space = problem.space
     ends: list[tuple[str, Kind, Architecture]] = [
-        ("largest subnet", "largest", space.largest()),
-        ("smallest subnet", "smallest", space.smallest()),
+        largest_within(problem, seed),
+        ("smallest subnet", "smallest", problem.space.smallest()),
     ]
+    if ends[0][2] == ends[1][2] != problem.space.largest():
+        del ends[0]  # the budget leaves one
     if amount == "ends":
         return ends
     drawn = random_subnets(problem, front, seed)
@@ -87,6 +73,28 @@ def subnets_beside(
     return [*ends, *others]
 
 
+def largest_within(problem: SearchProblem, seed: int) -> tuple[str, Kind, Architecture]:
+    """The largest subnet, or what one would take in its place where it breaks the limits: a control is to keep them.
+
+    That is the subnet with the most multiply-adds of those with one kernel size, expand ratio and depth throughout.
+
+    Args:
+        problem: space, costs and limits.
+        seed: of a random sample, where no such subnet keeps the limits.
+    """
+    space, largest = problem.space, problem.space.largest()
+    if problem.allows(space.encode([largest])).all():
+        return "largest subnet", "largest", largest
+    assert isinstance(space, MobileNetSpace)  # as that of every transfer
+    choices = product(space.kernels, space.expands, space.depths, space.resolutions)
+    uniform = space.encode(list(dict.fromkeys(space.uniform(*choice) for choice in choices)))
+    within = uniform[problem.allows(uniform)]
+    if not len(within):
+        within = sample_stratified(problem.costs, POOL, np.random.default_rng([seed, _WORD]), problem.limits)
+    (net,) = space.decode(within[[np.argmax(problem.costs.macs(within))]])
+    return "largest subnet within the budget", "largest", net
+
+
 def random_subnets(problem: SearchProblem, front: Sequence[Architecture], seed: int) -> list[Architecture]:
     """Random subnets spread over the front's multiply-adds, on a log scale, and not of the front; cheapest first.
 
@@ -94,7 +102,8 @@ def random_subnets(problem: SearchProblem, front: Sequence[Architecture], seed: 
     """
     rng, costs = np.random.default_rng([seed, _WORD]), problem.costs
     pool = problem.space.decode(sample_stratified(costs, POOL, rng, problem.limits))
-    pool = [net for net in pool if net not in {*front, problem.space.largest(), problem.space.smallest()}]
+    ends = {largest_within(problem, seed)[2], problem.space.smallest()}
+    pool = [net for net in pool if net not in {*front, *ends}]
     macs = np.log([costs.of(net)[0] for net in front])
     chosen = list[Architecture]()
     for mark in np.linspace(macs.min(), macs.max(), RANDOM + 2)[1:-1]:
@@ -107,57 +116,3 @@ def random_subnets(problem: SearchProblem, front: Sequence[Architecture], seed: 
 def shrinks(space: MobileNetSpace) -> bool:
     """Whether the largest subnet of a space grown out of a network is that network."""
     return all(stage.layers for stage in space.structure.stages)
-
-
-# --- networks of timm ------------------------------------------------------------------------------------------------
-
-
-@cache
-def timm_costs(name: str, resolution: int, num_classes: int) -> tuple[int, int]:
-    """Multiply-adds of convolutions and linear layers at an input size, by torch's counter, and parameters."""
-    with torch.device("meta"):
-        network = create_model(name, pretrained=False, num_classes=num_classes).eval()
-        images = torch.empty(1, 3, resolution, resolution)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(images)
-    return counter.get_total_flops() // 2, sum(parameter.numel() for parameter in network.parameters())
-
-
-def timm_like(macs: int, resolution: int, num_classes: int, most: int | None = None) -> str:
-    """The network of timm whose multiply-adds at an input size are nearest, as a ratio.
-
-    Args:
-        macs: to come near to.
-        resolution: input size in pixels.
-        num_classes: outputs.
-        most: limit on multiply-adds; where all break it, the cheapest.
-    """
-    costs = {name: timm_costs(name, resolution, num_classes)[0] for name in CANDIDATES}
-    allowed = [name for name in CANDIDATES if most is None or costs[name] <= most]
-    return min(allowed or [min(costs, key=lambda name: costs[name])], key=lambda name: abs(np.log(costs[name] / macs)))
-
-
-def timm_control(name: str, resolution: int, tuner: Tuner, folder: Path, seed: int) -> Control:
-    """A network of timm from random weights, trained like the front, or taken up from its folder."""
-    path = folder / f"timm-{name}-{resolution}px"
-    if not path.is_dir():
-        with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
-            network = create_model(name, pretrained=False, num_classes=tuner.splits.num_classes)
-        tuned = tuner.train(network, resolution, f"timm's {name}")
-        _write(network.cpu().eval(), name, resolution, tuner, path, finetuned=tuned)
-    return Control(f"{name} of timm from scratch", "timm", path, read_json(path / "metrics.json"))
-
-
-def _write(network: nn.Module, name: str, resolution: int, tuner: Tuner, path: Path, *, finetuned: bool) -> None:
-    """Weights and metrics, and what was right; no bundle, as the network is none of ours."""
-    macs, params = timm_costs(name, resolution, tuner.splits.num_classes)
-    measured = tuner.measured(network, resolution)
-    costs = {"timm": name, "macs": macs, "params": params, "resolution": resolution, "finetuned": finetuned}
-    recipe = {"recipe": tuner.recipe.to_json(), "threads": torch.get_num_threads(), "data": dict(tuner.data)}
-    with whole_folder(path) as draft:
-        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, draft / "model.safetensors")
-        save_file({split: right.contiguous() for split, right in measured.correct.items()}, draft / CORRECT)
-        write_json(draft / "preprocess.json", tuner.preprocessing(resolution).to_json())
-        write_json(draft / "labels.json", list(tuner.splits.classes))
-        write_json(draft / "metrics.json", {**costs, **measured.metrics, **recipe})

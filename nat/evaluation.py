@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nat.datasets.images import ImageSet
-from nat.datasets.preprocess import Preprocess
+from nat.datasets.preprocess import Preprocess, Triple
 from nat.errors import TransferError
 from nat.objectives import TOP1, Measured
-from nat.pretrained.card import Card
 from nat.supernet.architecture import Architecture
 from nat.supernet.calibration import recalibrate
 from nat.supernet.evaluation import batched, folded, predict, top1_accuracy
@@ -23,9 +23,21 @@ CALIBRATION_BATCH = 64
 PIXELS = 2**18  # of images that a CPU classifies at once
 
 
-def preprocessing_of(crop_fraction: float, card: Card) -> Preprocessing:
-    """What images go through at each resolution, for networks with a supernet's normalisation."""
-    return partial(Preprocess.for_resolution, crop_fraction=crop_fraction, mean=card.mean, std=card.std)
+class Normalisation(Protocol):
+    """What pixels are normalised with, values in [0, 1]: a card of a supernet, for one."""
+
+    @property
+    def mean(self) -> Triple:
+        """Of each channel."""
+
+    @property
+    def std(self) -> Triple:
+        """Of each channel."""
+
+
+def preprocessing_of(crop_fraction: float, of: Normalisation) -> Preprocessing:
+    """What images go through at each resolution, for networks with a supernet's normalisation, or another's."""
+    return partial(Preprocess.for_resolution, crop_fraction=crop_fraction, mean=of.mean, std=of.std)
 
 
 class SubnetEvaluator:

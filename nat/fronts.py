@@ -155,15 +155,16 @@ def verdict(
     front: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]], limits: Mapping[str, float | None]
 ) -> list[str]:
     """How the front compares with the controls, in a sentence each, and one for each control that breaks a limit."""
-    over = [control["name"] for control in controls if any(_over(control.get(cost), limits[cost]) for cost in limits)]
+    over = [control["name"] for control in controls if breaks(control, limits)]
     return [_comparison(front, control) for control in controls] + [
-        f"The {name} is over the budget that the supernet was adapted for, which puts it at a disadvantage."
+        f"The {name} is over the budget, as no net of the front may be: it does not count for whether the search paid."
         for name in over
     ]
 
 
-def _over(cost: float | None, limit: float | None) -> bool:
-    return limit is not None and cost is not None and cost > limit
+def breaks(net: Mapping[str, Any], limits: Mapping[str, float | None]) -> bool:
+    """Whether a row of front.json breaks a limit; what is not known of it breaks none."""
+    return any(limit is not None and net.get(cost) is not None and net[cost] > limit for cost, limit in limits.items())
 
 
 def _comparison(front: Sequence[dict[str, Any]], control: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from nat.errors import InputError
 
@@ -200,6 +200,8 @@ class TransferOptions(BaseModel):
     evaluations: int | None = Field(default=None, ge=2)
     evaluation_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto", "off"] = "auto"
     warm_start: str | None = None
+    control_model: str | None = None  # of timm, with its weights: a control of the user's choice
+    control_weights: str | None = None  # a file of them, instead of the published ones
     passes: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # of the search, as nat.meter counts
     finetune_at: tuple[int, ...] | None = None  # the best net within each of these multiply-adds, instead of a spread
 
@@ -230,6 +232,20 @@ class TransferOptions(BaseModel):
     def _check_overrides(cls, value: Overrides, others: ValidationInfo) -> Overrides:
         _amounts(efforts()[others.data.get("effort", "quick")], value)  # with all other mistakes
         return value
+
+    @model_validator(mode="after")
+    def _check_control(self) -> "TransferOptions":
+        if self.control_weights is not None and self.control_model is None:
+            raise ValueError(
+                f"expected --control-model with --control-weights, got the file '{self.control_weights}' alone: name "
+                "the timm model that its weights are of, such as mobilenetv3_small_100"
+            )
+        return self
+
+    @property
+    def control(self) -> tuple[str | None, Path | None]:
+        """The network of timm that is asked for as a control, and the file of its weights."""
+        return self.control_model, None if self.control_weights is None else Path(self.control_weights)
 
     @property
     def asks_latency(self) -> bool:
@@ -269,7 +285,8 @@ def _mistake(details: Any, model: type[BaseModel]) -> str:
         return f"unknown setting {place} (there are {', '.join(sorted(model.model_fields))})"
     message = details["msg"].removeprefix("Value error, ").removeprefix(UNUSABLE).rstrip(".")
     own = details["type"] == "value_error"  # says what it got
-    return f"{place}: {message}" + ("" if own else f", got {details['input']!r}")
+    where = f"{place}: " if place else ""  # several settings together have none
+    return f"{where}{message}" + ("" if own else f", got {details['input']!r}")
 
 
 def read_config(path: Path) -> dict[str, Any]:

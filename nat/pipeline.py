@@ -16,15 +16,14 @@ from torch import Tensor
 
 from nat.archive import Archive, Evaluation, Proposal
 from nat.bundle import Bundle, load_bundle
-from nat.controls import COUNT, Control, shrinks, subnets_beside, timm_control, timm_like
+from nat.controls import COUNT, Control, shrinks, subnets_beside
 from nat.datasets.balance import evenness, loss_weights
 from nat.datasets.device_stream import training_stream
 from nat.datasets.images import ImageSet
-from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits, hold_out
 from nat.datasets.stream import Batching, TrainStream
-from nat.errors import BudgetError, NatError, RunError
-from nat.evaluation import SubnetEvaluator, preprocessing_of
+from nat.errors import BudgetError, InputError, NatError, RunError
+from nat.evaluation import Normalisation, Preprocessing, SubnetEvaluator, preprocessing_of
 from nat.files import write_json
 from nat.finetuning_recipe import FinetuneRecipe
 from nat.forecast import TimeBudget, Trial
@@ -60,6 +59,17 @@ from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer
+from nat.timm_controls import (
+    CANDIDATES,
+    PRETRAINED,
+    check_named,
+    from_scratch,
+    make_ready,
+    read_control,
+    timm_control,
+    timm_like,
+    with_weights,
+)
 from nat.tuning import Tuner, told_of
 from nat.warm_start import seeds_of
 
@@ -103,6 +113,8 @@ def transfer(
     job = Transfer(with_absolute_paths(options), folder, progress or Silence(), shared)
     if options.warm_start is not None:
         job.seeds(job.amounts.initial)  # what cannot be used is said before anything is made
+    if options.control_model is not None:
+        job.check_control()
     with folder.locked():
         folder.create(job.config())
         return job.run()
@@ -250,26 +262,51 @@ class Transfer:
 
     def _further(self, nets: list[Architecture]) -> list[Architecture]:
         """The nets if a control that is no subnet is asked for, else none."""
-        return nets if self.amounts.controls == "all" else []
+        return nets if self.amounts.controls == "all" or self.options.control_model else []
+
+    def check_control(self) -> None:
+        """Raises what is wrong with the network of timm that is asked for as a control."""
+        model, weights = self.options.control
+        assert model is not None
+        check_named(model, weights, self.splits.num_classes, self.space.resolutions[-1])
 
     def _outsider(self, like: Architecture) -> Control | None:
-        """The control that is no subnet: the network that the supernet was grown from, else one of timm from scratch.
+        """The control that is no subnet: the network of timm that is asked for, or that the supernet was grown from.
+
+        Else one of timm of similar multiply-adds: trained on ImageNet where the supernet is, from scratch where it is.
 
         Args:
-            like: the dearest net of the front, whose multiply-adds and input size timm's network is to have.
+            like: the dearest net of the front, whose input size timm's network is to have, and its multiply-adds.
         """
         started = time.perf_counter()
-        if not self.card.elastic and shrinks(self.card.space):
+        if self.options.control_model is None and not self.card.elastic and shrinks(self.card.space):
             control = Control.of("source network alone", "source", self._tuned_source())
-        elif has_general_features(self.card):
-            self.progress.say("no network of timm as a control: none from scratch would be fair to weights of ImageNet")
-            return None
         else:
-            macs, classes = self.problem.costs.of(like)[0], self.splits.num_classes
-            name = timm_like(macs, like.resolution, classes, self.options.max_macs)
-            control = timm_control(name, like.resolution, self.tuner(), self.folder.controls, self.options.seed)
+            try:
+                control = self._tuned_timm(like)
+            except InputError as error:  # no weights: there is more to report than this control
+                self.progress.say(f"no pretrained network of timm as a control: {error}")
+                return None
         self.folder.log("finetune", time.perf_counter() - started, {"id": control.name})
         return control
+
+    def _tuned_timm(self, like: Architecture) -> Control:
+        """A network of timm, trained like the front, or taken up from its folder."""
+        (model, weights), classes, seed = self.options.control, self.splits.num_classes, self.options.seed
+        pretrained = model is not None or has_general_features(self.card)
+        if model is None:
+            among = PRETRAINED if pretrained else CANDIDATES
+            model = timm_like(self.problem.costs.of(like)[0], like.resolution, classes, self.options.max_macs, among)
+        path = self.folder.controls / f"timm-{model}{'-pretrained' if pretrained else ''}-{like.resolution}px"
+        if path.is_dir():
+            return read_control(path)
+        if not pretrained:
+            return timm_control(from_scratch(model, classes, self.card, seed), like.resolution, self.tuner(), path)
+        found = with_weights(model, weights, classes, seed)
+        tuner = self.tuner(found)
+        if self.amounts.fit_classifier:
+            make_ready(found, like.resolution, self.evaluator(found), tuner, seed)
+        return timm_control(found, like.resolution, tuner, path)
 
     def _tuned_source(self) -> Bundle:
         """The grown space's largest subnet with the weights it had before the adaptation, fine-tuned alone."""
@@ -380,7 +417,8 @@ class Transfer:
         plan = self.plan(stream)
         if self.options.time is None:
             return plan, Pace()
-        nets = self.amounts.front + COUNT[self.amounts.controls]
+        named = self.amounts.controls != "all" and self.options.control_model is not None
+        nets = self.amounts.front + COUNT[self.amounts.controls] + named
         timed = self._time(stream, evaluator).plan(plan, self._tuning_steps(stream), nets)
         return timed.plan, Pace(self.folder.elapsed, timed.until, timed.speeds)
 
@@ -424,8 +462,8 @@ class Transfer:
         start(supernet, self.card, self.shared, evaluator, seed, self.progress, fit=fit)
         ready[len(self.shared)] = copy.deepcopy(supernet.state_dict())
 
-    def evaluator(self) -> SubnetEvaluator:
-        """Measures architectures on this job's validation split."""
+    def evaluator(self, normalisation: Normalisation | None = None) -> SubnetEvaluator:
+        """Measures architectures on this job's validation split; normalised as for the supernet, or another network."""
         validation = self.splits.val
         if len(validation) > self.amounts.validation_images:
             generator = torch.Generator().manual_seed(self.options.seed)
@@ -434,19 +472,22 @@ class Transfer:
         return SubnetEvaluator(
             self.splits.train,
             validation,
-            self.preprocessing,
+            self.preprocessing(normalisation),
             calibration_images=self.amounts.calibration_images,
             device=self.device,
             seed=self.options.seed,
         )
 
-    def preprocessing(self, resolution: int) -> Preprocess:
-        """What images go through for an input size."""
-        return preprocessing_of(self.splits.card.crop_fraction, self.card)(resolution)
+    def preprocessing(self, normalisation: Normalisation | None = None) -> Preprocessing:
+        """What images go through, by input size."""
+        return preprocessing_of(self.splits.card.crop_fraction, normalisation or self.card)
 
-    def stream(self, seed: int, images: ImageSet | None = None) -> TrainStream:
+    def stream(
+        self, seed: int, images: ImageSet | None = None, normalisation: Normalisation | None = None
+    ) -> TrainStream:
         """Training batches of this job's images, or of some of them."""
-        batching = Batching.suited(self.splits.card, self.amounts.batch, seed, self.card.mean, self.card.std)
+        to = normalisation or self.card
+        batching = Batching.suited(self.splits.card, self.amounts.batch, seed, to.mean, to.std)
         even = evenness(self.options.balance, self.splits.train.labels)
         crop_area = max(batching.min_crop_area, self.amounts.min_crop_area)
         batching = replace(batching, min_crop_area=crop_area, evenness=even)
@@ -469,13 +510,14 @@ class Transfer:
         tuned = finetune and tuner.train(subnet, architecture.resolution, architecture.id)
         tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=Path(self.options.supernet).name)
 
-    def tuner(self) -> Tuner:
-        """What fine-tunes and measures the nets of this run, all alike."""
-        stream = self.stream(self.options.seed + 1)
+    def tuner(self, normalisation: Normalisation | None = None) -> Tuner:
+        """What fine-tunes and measures the nets of this run, all alike but for what images are normalised with."""
+        stream = self.stream(self.options.seed + 1, normalisation=normalisation)
         weights = () if self.class_weights is None else tuple(self.class_weights.tolist())
         recipe = FinetuneRecipe(self._tuning_steps(stream), self.amounts.finetuning_rate, class_weights=weights)
         data = told_of(self.splits, self.options)
-        return Tuner(self.splits, stream, recipe, self.preprocessing, data, self.device, self.progress)
+        preprocessing = self.preprocessing(normalisation)
+        return Tuner(self.splits, stream, recipe, preprocessing, data, self.device, self.progress)
 
     def _adapted_card(self) -> Card:
         return Card(

@@ -43,6 +43,7 @@ def with_absolute_paths(options: TransferOptions) -> TransferOptions:
         "latency": _absolute(options.latency, set()) if options.latency else None,
         "objectives": ",".join(map(_absolute_objective, options.objectives.split(","))),
         "warm_start": _absolute(options.warm_start, set()) if options.warm_start else None,
+        "control_weights": _absolute(options.control_weights, set()) if options.control_weights else None,
     }
     return options.model_copy(update=changes)
 

@@ -13,6 +13,7 @@ from nat.errors import RunError, TransferError
 from nat.files import write_json
 from nat.fronts import (
     SCHEMA,
+    breaks,
     columns_of,
     control_row,
     front_hypervolume,
@@ -80,7 +81,8 @@ def write_report(
         "controls": control_rows,
         "ties": tie,
     }
-    compared = comparisons(found, control_rows, _right(correct, controls))
+    rivals = [control for control in control_rows if not breaks(control, report["limits"])]
+    compared = comparisons(found, rivals, _right(correct, controls))
     report["comparisons"] = [asdict(comparison) for comparison in compared]
     paid = whether_it_paid(compared, report["search_seconds"])
     warm = [report["warm_start"]["says"]] if report["warm_start"] else []
@@ -99,8 +101,12 @@ def write_report(
 
 
 def _control_row(control: Control, problem: SearchProblem) -> dict[str, Any]:
-    known = None if control.architecture is None else problem.known_of(control.architecture)
-    return control_row(control.name, control.kind, control.metrics, known, read_correct(control.path))
+    net = control.architecture
+    known = None if net is None else problem.known_of(net)
+    found = control_row(control.name, control.kind, control.metrics, known, read_correct(control.path))
+    if net is not None:
+        found["architecture"] = net.to_json()
+    return found if "id" in found else found | {"folder": f"controls/{control.path.name}"}
 
 
 def _right(correct: Mapping[str, Mapping[str, Correct]], controls: Sequence[Control]) -> dict[str, Correct]:

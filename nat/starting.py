@@ -125,19 +125,32 @@ def fit_classifier(
         evaluator: recalibrates and preprocesses.
         seed: of the draw.
     """
-    chosen = np.sort(np.random.default_rng([seed, 0xF17]).permutation(len(images))[:MOST_IMAGES])
-    subset = images.subset(chosen)
-    features = _features(supernet, architecture, subset, evaluator).double().numpy()
-    mean, scale = features.mean(axis=0), features.std() + 1e-6  # one scale: near-constant features must not be blown up
-    labels = subset.labels.numpy()
+    subset = drawn(images, seed)
+    linear = supernet.classifier.get_submodule("linear")
+    assert isinstance(linear, nn.Linear)
+    fit_linear(linear, _features(supernet, architecture, subset, evaluator), subset.labels)
+
+
+def drawn(images: ImageSet, seed: int) -> ImageSet:
+    """The images that a classifier is fitted to."""
+    return images.subset(np.sort(np.random.default_rng([seed, 0xF17]).permutation(len(images))[:MOST_IMAGES]))
+
+
+def fit_linear(linear: nn.Linear, features: Tensor, labels: Tensor) -> None:
+    """Gives a linear layer the weights of a logistic regression of labels, int64 (n,), on features (n, inputs).
+
+    Rows of classes without images stay.
+    """
+    values = features.double().numpy()
+    mean, scale = values.mean(axis=0), values.std() + 1e-6  # one scale: near-constant features must not be blown up
     model = LogisticRegression(C=0.1, max_iter=MOST_ITERATIONS)
     with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
         warnings.simplefilter("ignore", ConvergenceWarning)  # a rough fit is all that is needed
-        model.fit((features - mean) / scale, labels)
+        model.fit((values - mean) / scale, labels.numpy())
     weight, bias = np.atleast_2d(model.coef_), model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    _install(supernet, weight / scale, bias - (weight / scale) @ mean, model.classes_)
+    _install(linear, weight / scale, bias - (weight / scale) @ mean, model.classes_)
 
 
 def _features(supernet: Supernet, architecture: Architecture, images: ImageSet, evaluator: SubnetEvaluator) -> Tensor:
@@ -148,10 +161,8 @@ def _features(supernet: Supernet, architecture: Architecture, images: ImageSet, 
     return predict(subnet, images.stored(preprocess), preprocess.normalise)
 
 
-def _install(supernet: Supernet, weight: np.ndarray, bias: np.ndarray, classes: np.ndarray) -> None:
+def _install(linear: nn.Linear, weight: np.ndarray, bias: np.ndarray, classes: np.ndarray) -> None:
     """Writes the rows of the classes that there were images of; the others keep their fresh weights."""
-    linear = supernet.classifier.get_submodule("linear")
-    assert isinstance(linear, nn.Linear)
     with torch.no_grad():
         rows = torch.from_numpy(classes)
         linear.weight[rows] = torch.from_numpy(weight).to(linear.weight)

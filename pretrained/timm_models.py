@@ -46,8 +46,23 @@ def load_timm(model: str, weights: Path | None = None) -> nn.Module:
         CheckpointError: the file cannot be used, or is of another network.
     """
     check_family(model)  # before anything is downloaded
+    return load_any(model, weights, f"FILE --model {model}")
+
+
+def load_any(model: str, weights: Path | None, spelling: str) -> nn.Module:
+    """What `load_timm` gives, of any family.
+
+    Args:
+        model: likewise.
+        weights: likewise.
+        spelling: how a command names a file instead, for the error.
+
+    Raises:
+        InputError: the published weights cannot be had.
+        CheckpointError: as for `load_timm`.
+    """
     if weights is None:
-        return _published(model)
+        return _published(model, spelling)
     state = read_tensors(weights)
     network: nn.Module = create_model(model, pretrained=False, num_classes=_classes(state))
     with named_in_errors(weights):
@@ -58,10 +73,15 @@ def load_timm(model: str, weights: Path | None = None) -> nn.Module:
 
 def check_family(model: str) -> None:
     """Raises `InputError` unless timm has the model and it can be converted; needs no weights."""
-    if not is_known(model):
-        raise InputError(f"expected the name of a timm model, got '{model}': see timm.list_models().")
+    check_known(model)
     with torch.device("meta"):
         _structure(create_model(model, pretrained=False), model)
+
+
+def check_known(model: str) -> None:
+    """Raises `InputError` unless timm has the model."""
+    if not is_known(model):
+        raise InputError(f"expected the name of a timm model, got '{model}': see timm.list_models().")
 
 
 def is_known(model: str) -> bool:
@@ -69,14 +89,14 @@ def is_known(model: str) -> bool:
     return is_model(model) and ("." not in model or is_model_pretrained(model))
 
 
-def _published(model: str) -> nn.Module:
+def _published(model: str, spelling: str) -> nn.Module:
     try:
         network: nn.Module = create_model(model, pretrained=True)
     except Exception as error:  # a hub fails in many ways
         reason = (str(error) or type(error).__name__).splitlines()[0][:160]
         raise InputError(
             f"cannot get the weights of '{model}' ({reason}). Without a network, get the file elsewhere and name it: "
-            f"FILE --model {model}."
+            f"{spelling}."
         ) from error
     return network.eval()
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from nat.errors import InputError
-from nat.supernet.layers import BatchNorm
 from nat.supernet.supernet import Supernet
 
 
@@ -60,8 +59,10 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
 
 
 @torch.no_grad()
-def rebase(supernet: Supernet, batches: Iterable[Tensor]) -> None:
-    """Gives every batch norm other images' statistics, and the scale and shift that keep the largest subnet's function.
+def rebase(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Gives every batch norm other images' statistics, and the scale and shift that keep the network's function.
+
+    The function of a supernet is its largest subnet's.
 
     What is normalised to zero mean and unit variance on these images comes out as before; so recalibrating on such
     images, or training, which normalises by the batch, begins with the function that there was. On Caltech-101 at
@@ -69,26 +70,27 @@ def rebase(supernet: Supernet, batches: Iterable[Tensor]) -> None:
     (`benchmarks/grown_elastic.py --steps 0 --measured val`, with and without `--settled`).
 
     Args:
-        supernet: its statistics are those of its largest subnet; left in evaluation mode.
+        network: any with batch norm, or a supernet whose statistics are those of its largest subnet; left in evaluation
+            mode.
         batches: images (n, 3, h, w), normalised. Each counts alike, as in `recalibrate`.
 
     Raises:
         InputError: there are no batches.
     """
-    found: dict[BatchNorm, list[tuple[Tensor, Tensor]]] = {}
-    largest = supernet.space.largest()
+    found: dict[nn.BatchNorm2d, list[tuple[Tensor, Tensor]]] = {}
+    which = (network.space.largest(),) if isinstance(network, Supernet) else ()
 
     def keep(norm: nn.Module, inputs: tuple[Tensor]) -> None:
-        assert isinstance(norm, BatchNorm)
+        assert isinstance(norm, nn.BatchNorm2d)
         var, mean = torch.var_mean(inputs[0], (0, 2, 3))
         found.setdefault(norm, []).append((mean, var))
 
     with ExitStack() as hooks:
-        for module in supernet.eval().modules():
-            if isinstance(module, BatchNorm):
+        for module in network.eval().modules():
+            if isinstance(module, nn.BatchNorm2d):
                 hooks.callback(module.register_forward_pre_hook(keep).remove)
         for images in batches:
-            supernet(images, largest)
+            network(images, *which)
     if not found:
         raise InputError("expected at least one batch of images to rebase batch norm on, got none.")
     for norm, statistics in found.items():
@@ -96,7 +98,7 @@ def rebase(supernet: Supernet, batches: Iterable[Tensor]) -> None:
         _restate(norm, mean, var)
 
 
-def _restate(norm: BatchNorm, mean: Tensor, var: Tensor) -> None:
+def _restate(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor) -> None:
     """The same function of its inputs with other statistics."""
     assert norm.running_mean is not None and norm.running_var is not None
     old = (norm.running_var + norm.eps).sqrt()

@@ -152,12 +152,27 @@ def _found(splits: Any) -> dict[str, Any]:
         "smallest_class": _class(min(zip(counts, splits.classes, strict=True))),
         "largest_class": _class(max(zip(counts, splits.classes, strict=True))),
         "corrupt": [str(path) for path in splits.skipped],
+        **_about_corrupt(len(splits.skipped), sum(map(len, parts.values()))),
         "ignored": splits.ignored,
         "near_duplicates": in_words(duplicates, splits)
         if duplicates
         else ("not looked for" if duplicates is None else 0),
         "fingerprint": splits.fingerprint,
     }
+
+
+def _about_corrupt(corrupt: int, sound: int) -> dict[str, str]:
+    """What `nat transfer` does with corrupt files, if there are any."""
+    from nat.datasets.files import MOST_CORRUPT
+
+    if not corrupt:
+        return {}
+    files, most = corrupt + sound, f"{100 * MOST_CORRUPT:g} %"
+    told = f"{corrupt} of {files} files ({100 * corrupt / files:.1f} %)"
+    done = f"refused, as they are over {most} of all; remove or replace them, or give --skip-corrupt"
+    if corrupt <= MOST_CORRUPT * files:
+        done = f"skipped, and said, as they are at most {most} of all"
+    return {"corrupt_in_a_transfer": f"{told}: {done}"}
 
 
 def _class(counted: tuple[int, str]) -> dict[str, Any]:

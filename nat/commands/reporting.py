@@ -33,6 +33,7 @@ def report(
     from nat.report.writing import write_page
     from nat.run_folder import RunFolder
 
+    check_no_comparison(run)
     folder = RunFolder(run)
     page = folder.report if out is None else out.expanduser()
     content = write_page(folder, page, ConsoleProgress(quiet=json), images=images)
@@ -54,3 +55,15 @@ def report(
     print(f"report: {page}")
     if figures is not None:
         print(f"figures: {', '.join(path.name for path in drawn)} in {figures}")
+
+
+def check_no_comparison(path: Path) -> None:
+    """Raises `RunError` for the folder of a comparison, whose runs have reports of their own."""
+    from nat.errors import RunError
+
+    runs = sorted(each.name for each in path.glob("runs/*") if (each / "config.json").is_file())
+    if runs and not (path / "config.json").exists():
+        raise RunError(
+            f"expected the folder of one run, got that of a comparison of {len(runs)}, '{path}' (see compare.json and "
+            f"compare.png there). For the report of a run: nat report {path / 'runs' / runs[0]}"
+        )

@@ -71,6 +71,13 @@ def transfer(
             "Default: ends for --effort quick, else all."
         ),
     ] = None,
+    control_model: Annotated[
+        str | None,
+        typer.Option(help="A control of your choice: a pretrained network of timm, such as mobilenetv3_small_100."),
+    ] = None,
+    control_weights: Annotated[
+        Path | None, typer.Option(help="A file of its weights in timm's format, where they cannot be fetched.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -138,6 +145,8 @@ def transfer(
         "evaluations": evaluations,
         "evaluation_limit": evaluation_limit,
         "warm_start": None if warm_start is None else str(warm_start),
+        "control_model": control_model,
+        "control_weights": None if control_weights is None else str(control_weights),
     }
     settings = read_config(config) if config else {}
     if overrides and isinstance(settings.get("overrides"), dict):
@@ -288,6 +297,8 @@ def _say_stopped(progress: ConsoleProgress, out: Path) -> None:
 
 def _show(report: dict[str, Any], out: Path, json: bool) -> None:
     """The front and the controls, cheapest first, and how they compare."""
+    from nat.fronts import breaks
+
     if json:
         print_json(report)
         return
@@ -295,7 +306,10 @@ def _show(report: dict[str, Any], out: Path, json: bool) -> None:
         raise RunError(f"the run in '{out}' has no front.")
     further = report.get("columns", [])
     rows = [_cells(net, net["id"], further) for net in report["front"]]
-    rows += [_cells(control, control["name"].removesuffix(" subnet"), further) for control in report["controls"]]
+    limits = report.get("limits", {})
+    for control in report["controls"]:
+        mark = ", over the budget" if breaks(control, limits) else ""
+        rows.append(_cells(control, control["name"].replace(" subnet", "") + mark, further))
     columns = [("subnet", "left"), ("MACs", "right"), ("params", "right"), ("input", "right")]
     columns += [(column["title"], "right") for column in further]
     columns += [("val in search", "right"), ("val", "right"), ("test", "right")]

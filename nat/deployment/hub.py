@@ -190,6 +190,12 @@ def _said(repo: str) -> Iterator[None]:
             ) from error
         raise InputError(f"the hub answers {status or error} for '{repo}'. Try again later.") from error
     except Exception as error:
+        if "Invalid metadata" in str(error):  # a plain ValueError of the library
+            reason = " ".join(str(error).split("\n", 1)[-1].split())
+            raise InputError(
+                f"the hub does not take the model card of '{repo}': {reason}. Give --license as the hub spells it: "
+                "apache-2.0, mit, other."
+            ) from error
         if not _offline(error):
             raise
         raise InputError(
@@ -202,6 +208,7 @@ def _offline(error: BaseException) -> bool:
     """Whether an error, of whichever HTTP library, or what it came from, is one of the connection."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     known = {"ConnectionError", "TransportError", "Timeout", "TimeoutError", "LocalEntryNotFoundError"}
+    known |= {"XetDownloadError"}  # of the store of large files
     return bool(kinds & known)
 
 

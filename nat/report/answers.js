@@ -1,7 +1,7 @@
 // What a net answers to test images: classes, confusions, pictures.
 
 const MATRIX = 160; // most classes that a matrix is drawn of
-const control = controls.find((id) => data.nets[id].control === "largest subnet" && data.nets[id].answers);
+const control = controls.find((id) => data.nets[id].control.startsWith("largest subnet") && data.nets[id].answers);
 
 const className = (index) => name(data.classes[index] ?? `class ${index}`);
 const ratio = (a, b) => (b ? a / b : null);
@@ -29,7 +29,7 @@ function classTable(net) {
   return [
     el("h3", {}, "Classes"),
     el("p", { class: "hint" }, "Of each class, the share of its test images that the net names right (recall), and of the answers that name it, the share that is right (precision).",
-      against ? " The last column compares with the largest subnet." : ""),
+      against ? ` The last column compares with the ${data.nets[control].control}.` : ""),
     table("Per-class results", columns, cells, { id: "classes" }),
   ];
 }

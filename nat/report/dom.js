@@ -80,7 +80,7 @@ function linked(sentence) {
 
 function titleOf(id) {
   const net = data.nets[id];
-  return net.control ? `${id}, ${net.control}` : id;
+  return net.control && net.control !== id ? `${id}, ${net.control}` : id;
 }
 
 function table(label, columns, rows, attributes = {}) {

@@ -25,6 +25,7 @@ function describe(id, split) {
   const net = data.nets[id], between = interval(id, split);
   const parts = [titleOf(id), `${amount(net.macs)} multiply-adds`, `${percent(accuracy(id, split))} on ${SPLITS[split][0]}`];
   if (between) parts.push(`95 % interval ${range(between)}`);
+  if (net.over) parts.push("over the budget");
   if (tied.has(id)) parts.push("statistically tied with the most accurate");
   return parts.join(", ");
 }
@@ -63,6 +64,23 @@ function point(id, x, y, split, tip) {
   );
 }
 
+const shortName = (id) => data.nets[id].control.replace(/^pretrained | subnet| within the budget| network alone| of timm.*/g, "");
+
+function namesOfControls(nets, x, y, split, box) {
+  // Below or above their points, where no other name is, and inside the chart.
+  const placed = [];
+  return nets.filter((id) => data.nets[id].control).map((id) => {
+    const text = shortName(id), half = 3.5 * text.length;
+    const px = Math.max(box.left + half, Math.min(box.right - half, x(data.nets[id].macs)));
+    const [low, high] = interval(id, split) || [accuracy(id, split), accuracy(id, split)];
+    const free = (py) => py > box.top - 2 && py < box.bottom - 4 &&
+      placed.every(([qx, qy, other]) => Math.abs(qy - py) > 14 || Math.abs(qx - px) > half + other + 4);
+    const py = [y(low) + 18, y(high) - 10, y(low) + 33, y(high) - 25, y(low) + 48].find(free) ?? y(high) - 10;
+    placed.push([px, py, half]);
+    return svg("text", { class: "name", x: px, y: py, "text-anchor": "middle" }, text);
+  });
+}
+
 function drawFront(place, width) {
   const split = state.split, nets = shownNets.filter((id) => known(accuracy(id, split)));
   const cloud = split === "search" ? data.searched : [];
@@ -81,7 +99,7 @@ function drawFront(place, width) {
     if (!id) return;
     const net = data.nets[id];
     bubble.replaceChildren(
-      el("div", {}, el("b", {}, id), net.control ? ` ${net.control}` : ""),
+      el("div", {}, el("b", {}, id), net.control && net.control !== id ? ` ${net.control}` : "", net.over ? ", over the budget" : ""),
       el("div", {}, `${amount(net.macs)} multiply-adds, ${net.resolution} px`),
       el("div", {}, `${percent(accuracy(id, state.split))} ${interval(id, state.split) ? `(${range(interval(id, state.split))})` : ""}`),
       tied.has(id) && state.split !== "search" ? el("div", {}, "tied with the most accurate") : "",
@@ -93,13 +111,7 @@ function drawFront(place, width) {
   const path = front.filter((id) => known(accuracy(id, split)))
     .map((id, i) => `${i ? "L" : "M"}${x(data.nets[id].macs).toFixed(1)} ${y(accuracy(id, split)).toFixed(1)}`).join("");
   const marks = nets.map((id) => point(id, x, y, split, tip));
-  const names = nets.filter((id) => data.nets[id].control).map((id) => {
-    const px = x(data.nets[id].macs), anchor = px > width * 0.7 ? "end" : px < width * 0.3 ? "start" : "middle";
-    const low = (interval(id, split) || [accuracy(id, split)])[0];
-    const beside = y(low) + 24 > box.bottom, py = beside ? y(accuracy(id, split)) + 4 : y(low) + 18;
-    const dx = { end: 8, start: -8, middle: 0 }[anchor] * (beside ? -2.5 : 1);
-    return svg("text", { class: "name", x: px + dx, y: py, "text-anchor": anchor }, data.nets[id].control.replace(" subnet", ""));
-  });
+  const names = namesOfControls(nets, x, y, split, box);
   const line = state.budget && x(Math.min(state.budget, ends[1]));
   const focused = place.contains(document.activeElement) && document.activeElement.dataset.id;
   place.replaceChildren(
@@ -139,7 +151,7 @@ function netTable() {
     if (!("selected" in what)) return;
     const rows = shownNets.map((id) => {
       const net = data.nets[id];
-      const said = [idButton(id), net.control ? ` ${net.control}` : "", tied.has(id) ? " · tied" : ""];
+      const said = [idButton(id), net.control && net.control !== id ? ` ${net.control}` : "", net.over ? " · over the budget" : "", tied.has(id) ? " · tied" : ""];
       return { current: state.selected === id, cells: [said, amount(net.macs), amount(net.params), `${net.resolution} px`,
         ...extras.map((c) => withUnit(net[c.name], c)), percent(net.val_top1), percent(net.finetuned_val_top1),
         percent(net.test_top1), range(net.test_interval) || "–"] };

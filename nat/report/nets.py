@@ -11,7 +11,7 @@ import numpy as np
 from nat.archive import Evaluation
 from nat.bootstrap import intervals, read_correct
 from nat.errors import NatError
-from nat.fronts import row
+from nat.fronts import breaks, row
 from nat.predictions import Predictions
 from nat.problem import SearchProblem
 from nat.report.answers import answer_table, examples
@@ -25,7 +25,10 @@ NUMBERS = (*COSTS, "val_top1", "finetuned_val_top1", "test_top1", "val_interval"
 
 
 def nets_of(front: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The nets of front.json by id, the numbers as they stand there; a control that is on the front is one net."""
+    """The nets of front.json by id, the numbers as they stand there; a control that is on the front is one net.
+
+    Controls that are no subnets of the run have no id and go by their names.
+    """
     nets: dict[str, dict[str, Any]] = {}
     columns = [column["name"] for column in front.get("columns", [])]
     for row_ in front["front"]:
@@ -35,10 +38,12 @@ def nets_of(front: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "architecture": row_.get("architecture"),
             "control": None,
         }
-    for number, control in enumerate(front["controls"]):
-        id = str(control.get("id", f"control {number + 1}"))
+    for control in front["controls"]:
+        id = str(control.get("id", control["name"]))
         made = {**_numbers(control, columns), "finetuned": True, "architecture": control.get("architecture")}
-        nets.setdefault(id, made)["control"] = control["name"]
+        net = nets.setdefault(id, made)
+        net["control"], net["over"] = control["name"], breaks(control, front.get("limits", {}))
+        net["folder"] = control.get("folder")
     return nets
 
 
@@ -73,23 +78,28 @@ def add_architectures(nets: Mapping[str, dict[str, Any]], problem: SearchProblem
 
 
 def add_folders(nets: Mapping[str, dict[str, Any]], folder: RunFolder, out: Path) -> dict[str, Path]:
-    """Adds `folder`, the address of each net's bundle as seen from a page at `out`; gives the bundles by id."""
+    """Adds `folder`, the address of each net's folder as seen from a page at `out`; gives the bundles by id.
+
+    Folders of networks of timm are no bundles.
+    """
     bundles = {}
     for id, net in nets.items():
-        bundle = bundle_of(folder, id)
+        place = folder_of(folder, id, net.get("folder"))
         net["folder"] = None
-        if bundle is not None:
-            bundles[id] = bundle
-            net["folder"] = quote(os.path.relpath(bundle.absolute(), out.parent.absolute()).replace(os.sep, "/")) + "/"
+        if place is not None:
+            net["folder"] = quote(os.path.relpath(place.absolute(), out.parent.absolute()).replace(os.sep, "/")) + "/"
+            if (place / "architecture.json").is_file():
+                bundles[id] = place
     return bundles
 
 
-def bundle_of(folder: RunFolder, id: str) -> Path | None:
-    """The bundle of a net, among the front's or the controls'."""
-    if Path(id).name != id:
+def folder_of(folder: RunFolder, id: str, named: str | None = None) -> Path | None:
+    """The folder of a net, as front.json names it, else among the front's or the controls'."""
+    last = Path(named or id).name
+    if last != (named or id).removeprefix("controls/"):
         return None
-    places = (place / id for place in (folder.subnets, folder.controls))
-    return next((place for place in places if (place / "architecture.json").is_file()), None)
+    places = (place / last for place in ((folder.controls,) if named else (folder.subnets, folder.controls)))
+    return next((place for place in places if (place / "metrics.json").is_file()), None)
 
 
 def add_answers(

@@ -46,8 +46,9 @@ function numbersOf(id) {
 
 function subnetBody(id) {
   const net = data.nets[id];
-  const place = net.folder ? el("p", { class: "note" }, "Bundle: ", el("a", { href: net.folder }, net.folder)) :
-    el("p", { class: "note" }, `The run has no bundle of this net${data.finished ? "; nat pick makes one" : ""}.`);
+  const pickable = data.finished && data.pareto.includes(id);
+  const place = net.folder ? el("p", { class: "note" }, net.blocks ? "Bundle: " : "Weights and metrics: ", el("a", { href: net.folder }, net.folder)) :
+    el("p", { class: "note" }, `The run has no bundle of this net${pickable ? "; nat pick makes one" : ""}.`);
   return [
     numbersOf(id), el("p", {}), place,
     el("div", { class: `columns${net.blocks && net.answers ? " two" : ""}` },
@@ -69,7 +70,8 @@ function showSubnet() {
   follow((what) => {
     if (!("selected" in what) && !("sort" in what)) return;
     chooser.value = state.selected;
-    title.replaceChildren(el("code", {}, state.selected), data.nets[state.selected].control ? `, ${data.nets[state.selected].control}` : "");
+    const control = data.nets[state.selected].control;
+    title.replaceChildren(el("code", {}, state.selected), control && control !== state.selected ? `, ${control}` : "");
     body.replaceChildren(...subnetBody(state.selected).flat(3).filter(Boolean));
   });
 }

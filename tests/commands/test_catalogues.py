@@ -216,6 +216,12 @@ def test_dataset_info_of_a_folder(command: Command, make_images: MakeImages) -> 
     assert len(facts["fingerprint"]) == 64
     table = command("datasets", "info", root)
     assert table.code == 0 and "cat, dog" in table.out
+    assert "corrupt_in_a_transfer" not in facts
+    for number in range(2):
+        (root / "cat" / f"broken {number}.png").write_bytes(b"no image")
+    corrupt = command("datasets", "info", root, "--json").json
+    assert len(corrupt["corrupt"]) == 2
+    assert corrupt["corrupt_in_a_transfer"].startswith("2 of 27 files (7.4 %): refused, as they are over 2 % of all")
 
 
 def test_searchers(command: Command) -> None:

@@ -1,16 +1,24 @@
 """A transfer with all controls: what stands beside the front, and what is said of it."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from timm import create_model
 
-from nat.controls import timm_costs
+from nat.pretrained import timm_models
+from nat.pretrained.store import load_supernet_file, save_supernet
+from nat.timm_controls import timm_costs
 
 Command = Callable[..., Any]
 Words = Callable[..., list[str]]
+MODEL = "tf_mobilenetv3_small_minimal_100"
 
 
 @pytest.mark.slow
@@ -35,3 +43,61 @@ def test_all_controls_are_trained_alike_and_compared(command: Command, transfer_
     (out / "front.json").unlink()
     again = command("resume", out, "--json")
     assert again.code == 0 and again.json["controls"] == front["controls"]
+
+
+@pytest.fixture(scope="module")
+def photographic(supernet_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A supernet whose card says that it was trained on ImageNet."""
+    supernet, card = load_supernet_file(supernet_file)
+    path = tmp_path_factory.mktemp("supernet") / "photographic.safetensors"
+    save_supernet(supernet, replace(card, trained_on="ImageNet-1k"), path)
+    return path
+
+
+def test_features_of_imagenet_are_compared_with_such_features(
+    photographic: Path, command: Command, transfer_words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network with published weights, which stand in here; without them all else is reported, and why they lack."""
+
+    def published(model: str, *, pretrained: bool, **_: Any) -> torch.nn.Module:
+        assert pretrained
+        network: torch.nn.Module = create_model(model, pretrained=False)
+        return network
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr("nat.pipeline.PRETRAINED", (MODEL,))
+    monkeypatch.setattr(timm_models, "create_model", published)
+    out = tmp_path / "run"
+    words = transfer_words(out, "--set", "front=1", "--controls", "all")
+    outcome = command(*(photographic if word.endswith("mini.safetensors") else word for word in words))
+    assert outcome.code == 0, outcome.err
+    *_, control = json.loads((out / "front.json").read_text())["controls"]
+    assert (control["kind"], control["name"]) == ("timm", f"pretrained {MODEL} of timm")
+    metrics = json.loads((out / "controls" / f"timm-{MODEL}-pretrained-24px" / "metrics.json").read_text())
+    assert metrics["weights"] == "published" and metrics["recipe"]["steps"] == 3
+    preprocess = json.loads((out / "controls" / f"timm-{MODEL}-pretrained-24px" / "preprocess.json").read_text())
+    assert preprocess["mean"] == [0.5, 0.5, 0.5], "its own, not the supernet's"
+
+    monkeypatch.setattr(timm_models, "create_model", unreachable)
+    (out / "front.json").unlink()
+    shutil.rmtree(out / "controls" / f"timm-{MODEL}-pretrained-24px")
+    again = command("resume", out)
+    assert again.code == 0, again.err
+    assert again.err.count("no pretrained network of timm as a control") == 1
+    assert "no route to the hub" in again.err and f"--control-weights FILE --control-model {MODEL}" in again.err
+    assert [c["kind"] for c in json.loads((out / "front.json").read_text())["controls"]][-1] == "random"
+
+
+def test_a_control_of_ones_own_choice(command: Command, transfer_words: Words, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    weights = tmp_path / "my weights.safetensors"
+    save_file(create_model("lcnet_035", pretrained=False).state_dict(), weights)
+    words = ("--set", "front=1", "--controls", "none", "--control-model", "lcnet_035", "--control-weights")
+    outcome = command(*transfer_words(tmp_path / "run", *words, str(weights)))
+    assert outcome.code == 0, outcome.err
+    (control,) = json.loads((tmp_path / "run" / "front.json").read_text())["controls"]
+    assert control["name"] == "pretrained lcnet_035 of timm" and control["name"] in outcome.out
+    wrong = command(*transfer_words(tmp_path / "wrong", *words, str(tmp_path / "nowhere.safetensors")))
+    assert wrong.code == 2 and "nowhere.safetensors" in wrong.err and not (tmp_path / "wrong").exists()

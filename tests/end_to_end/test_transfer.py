@@ -387,7 +387,10 @@ def test_random_search_within_a_limit(command: Command, transfer_words: Words, r
     assert front["searcher"] == "random"
     assert front["limits"]["macs"] == limit
     assert front["reference_point"]["macs"] == limit
-    assert any("largest subnet is over the budget" in sentence for sentence in front["verdict"])
+    largest = front["controls"][0]
+    assert (largest["kind"], largest["name"]) == ("largest", "largest subnet within the budget")
+    assert max(control["macs"] for control in front["controls"]) <= limit
+    assert not any("over the budget" in sentence for sentence in front["verdict"])
     assert all(sentence in outcome.out for sentence in front["verdict"])
     with Archive(tmp_path / "run" / "archive.sqlite", read_only=True) as archive:
         assert len(archive) == front["evaluations"] == 10

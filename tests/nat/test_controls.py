@@ -1,32 +1,17 @@
 """Controls: which nets stand beside a front."""
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
-from timm import is_model
 
-from nat.controls import CANDIDATES, random_subnets, subnets_beside, timm_costs, timm_like
+from nat.controls import random_subnets, subnets_beside
 from nat.errors import InputError
 from nat.options import Effort, checked, efforts
 from nat.problem import SearchProblem
-
-
-def test_candidates_are_models_of_timm() -> None:
-    assert all(is_model(name) for name in CANDIDATES)
-
-
-def test_costs_of_timm_networks_are_those_of_convolutions_and_linear_layers() -> None:
-    macs, params = timm_costs("lcnet_050", 32, 3)
-    more, heavier = timm_costs("lcnet_050", 32, 13)
-    assert (more - macs, heavier - params) == (10 * 1280, 10 * 1281), "ten more classes of 1,280 features"
-
-
-def test_a_network_of_timm_is_chosen_by_its_multiply_adds() -> None:
-    macs, _ = timm_costs("mobilenetv3_small_100", 32, 3)
-    assert timm_like(macs, 32, 3) == "mobilenetv3_small_100"
-    assert timm_like(10**12, 32, 3, most=macs) != timm_like(10**12, 32, 3)
-    assert timm_costs(timm_like(10**12, 32, 3, most=macs), 32, 3)[0] <= macs
-    cheapest = timm_like(10**12, 32, 3, most=1)
-    assert timm_costs(cheapest, 32, 3)[0] == min(timm_costs(name, 32, 3)[0] for name in CANDIDATES)
+from nat.supernet.sampling import Limits
+from nat.supernet.space import MobileNetSpace
 
 
 def test_random_subnets_are_within_the_front_and_follow_the_seed(problem: SearchProblem) -> None:
@@ -39,6 +24,24 @@ def test_random_subnets_are_within_the_front_and_follow_the_seed(problem: Search
     assert low < macs[0] < macs[1] < high
     assert np.log(macs[1] / macs[0]) > 0.1 * np.log(high / low), "spread"
     assert drawn == random_subnets(problem, front, 0) != random_subnets(problem, front, 1)
+
+
+def test_the_largest_keeps_the_limits(problem: SearchProblem) -> None:
+    space, costs = problem.space, problem.costs
+    assert isinstance(space, MobileNetSpace)
+    front = [space.smallest()]
+    (name, kind, net), _ = subnets_beside("ends", problem, front, 0)
+    assert (name, kind, net) == ("largest subnet", "largest", space.largest())
+    limit = (costs.of(space.smallest())[0] + costs.of(space.largest())[0]) // 2
+    limited = replace(problem, limits=Limits(limit))
+    (name, kind, net), _ = subnets_beside("ends", limited, front, 0)
+    assert (name, kind) == ("largest subnet within the budget", "largest")
+    assert len({*net.kernels}) == len({*net.expands}) == 1 and costs.of(net)[0] <= limit
+    choices = product(space.kernels, space.expands, space.depths, space.resolutions)
+    within = [macs for choice in choices if (macs := costs.of(space.uniform(*choice))[0]) <= limit]
+    assert costs.of(net)[0] == max(within), "of those that are uniform, the dearest within"
+    tight = replace(problem, limits=Limits(costs.of(space.smallest())[0]))
+    assert [kind for _, kind, _ in subnets_beside("ends", tight, front, 0)] == ["smallest"]
 
 
 def test_controls_are_none_the_ends_or_all(problem: SearchProblem) -> None:

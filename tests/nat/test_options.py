@@ -156,3 +156,11 @@ def test_the_limit_of_an_evaluation_may_be_a_word(word: str) -> None:
     assert TransferOptions(data="digits", evaluation_limit=word).evaluation_limit == word
     with pytest.raises(ValueError, match="time"):
         TransferOptions(data="digits", time=word)
+
+
+def test_a_file_of_weights_of_a_control_needs_its_model() -> None:
+    options = checked(TransferOptions, {"data": "x", "control_model": "lcnet_050", "control_weights": "w.safetensors"})
+    assert options.control == ("lcnet_050", Path("w.safetensors"))
+    assert checked(TransferOptions, {"data": "x"}).control == (None, None)
+    with pytest.raises(InputError, match=r"be used: expected --control-model with --control-weights, got the file 'w'"):
+        checked(TransferOptions, {"data": "x", "control_weights": "w"})
