@@ -23,8 +23,8 @@ MOST_NODES = 1000
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _STRING = re.compile(r"\|[^|~]+~\d+\|")  # how those of NAS-Bench-201 begin
 _FORMS = (
-    'JSON, {"blocks": [[input, operation, input, operation], ...]}, Genotype(normal=[(operation, from), ...], normal_concat=..., reduce=..., reduce_concat=...), or '
-    "|operation~from|+|...|"
+    'JSON, {"blocks": [[input, operation, input, operation], ...]}, Genotype(normal=[(operation, from), ...], '
+    "normal_concat=..., reduce=..., reduce_concat=...), or |operation~from|+|...|"
 )
 
 
