@@ -61,10 +61,11 @@ def _running_max(x: Tensor, dim: int, kernel: int, stride: int) -> Tensor:
 
 
 class QuickAvgPool(nn.AvgPool2d):
-    """Average pooling that counts no padding, by whole maps where no gradient is wanted: the same bits, faster on CPUs.
+    """Average pooling that counts no padding; at stride 1, by whole maps where no gradient is wanted.
 
-    The neighbours are added in the order in which torch's own adds them, padding being zeros, so that probed options
-    give the gradients that they would give with autograd.
+    The bits are the same: neighbours are added in the order in which torch's own adds them, with zeros as padding, so
+    that probed options give the gradients that autograd would. On CPUs it is two to four times faster; at stride 2 it
+    would not be.
     """
 
     def __init__(self, pool: nn.AvgPool2d) -> None:
@@ -72,30 +73,29 @@ class QuickAvgPool(nn.AvgPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, c, h, w) to (n, c, ceil(h / stride), ceil(w / stride))."""
-        if torch.is_grad_enabled() or x.device.type != "cpu":
+        if self.stride != 1 or torch.is_grad_enabled() or x.device.type != "cpu":
             pooled: Tensor = super().forward(x)
             return pooled
-        kernel, stride = self.kernel_size, self.stride
-        assert isinstance(kernel, int) and isinstance(stride, int)
-        return _window_sum(x, kernel, stride).div_(_window_sizes(x.shape[2], x.shape[3], kernel, stride).to(x))
+        assert isinstance(self.kernel_size, int)
+        sizes = _window_sizes(x.shape[2], x.shape[3], self.kernel_size)
+        return _window_sum(x, self.kernel_size).div_(sizes.to(x))
 
 
-def _window_sum(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """Sums over windows, row by row; what is beyond the ends is zero."""
+def _window_sum(x: Tensor, kernel: int) -> Tensor:
+    """Sums over the windows around each pixel, row by row; what is beyond the ends is zero."""
+    height, width = x.shape[2:]
     padded = F.pad(x, (kernel // 2,) * 4)
-    down, right = (stride * ((size - 1) // stride) + 1 for size in x.shape[2:])
-    places = [(row, column) for row in range(kernel) for column in range(kernel)]
-    windows = [padded[:, :, r : r + down : stride, c : c + right : stride] for r, c in places]
-    total = windows[0] + windows[1]
-    for window in windows[2:]:
-        total += window
+    total = torch.zeros_like(x)
+    for row in range(kernel):
+        for column in range(kernel):
+            total += padded[:, :, row : row + height, column : column + width]
     return total
 
 
 @cache
-def _window_sizes(height: int, width: int, kernel: int, stride: int) -> Tensor:
-    """Pixels of each window that are within the map, (1, 1, ceil(height / stride), ceil(width / stride))."""
-    return _window_sum(torch.ones(1, 1, height, width), kernel, stride)
+def _window_sizes(height: int, width: int, kernel: int) -> Tensor:
+    """Pixels of each window that are within the map, (1, 1, height, width)."""
+    return _window_sum(torch.ones(1, 1, height, width), kernel)
 
 
 def _operation(name: str, channels: int, stride: int) -> nn.Module:
