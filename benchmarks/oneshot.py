@@ -11,6 +11,9 @@ thread; contenders take turns, and medians count. Calls of operations are counte
 without autograd, and gradients that reach an operation's output. `darts2` is exact, `darts2_fd` the published finite
 difference.
 
+The default size is that of the first cells of DARTS' search on CIFAR-10, 16 channels at 32 pixels, in small batches.
+Ratios depend on it: on small maps a call costs much beside what it computes.
+
 `--peer` runs the published codes' own networks and architects beside ours, on the same operations: DARTS' eight, and
 NASP's eight and five (`nasp_released`). They are written for PyTorch 0.3 and a GPU: while they run, `cuda()` stays
 on the CPU, `add_`, `sub_` and `sub` take their arguments in the old order, vectors that NASP overwrites are copied
