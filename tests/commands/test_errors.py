@@ -130,7 +130,8 @@ def test_unknown_searcher(refused: Refused) -> None:
 
 def test_a_budget_too_small_for_a_level_of_pnas(refused: Refused) -> None:
     words = ("digits", "--searcher", "pnas")
-    refused(*words, "--evaluations", "9", fragments=("at least 1 round", "--searcher pnas", "more --evaluations"))
+    for most in ("2", "9"):
+        refused(*words, "--evaluations", most, fragments=("at least 1 round", "--searcher pnas", "more --evaluations"))
     refused(*words, "--set", "rounds=0", fragments=("at least 1 round", "--set rounds=4"))
 
 

@@ -199,6 +199,7 @@ def test_a_changed_setting_is_refused(tiny: Tiny, command: Command, words: Words
         (["--searchers", ","], "expected --searchers"),
         (["--seeds", "0"], "expected --seeds of at least 1, got 0"),
         (["--budget", "30"], "which is one round, got 30"),
+        (["--searchers", "pnas", "--budget", "30"], "one round, got 30. Raise it, or lower amounts: --set initial="),
         (["--budget", "much"], "expected --budget in passes"),
         (["--macs", "1k"], "which the cheapest subnet has"),
         (["--set", "rounds=0"], "at least one round"),

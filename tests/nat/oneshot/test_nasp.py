@@ -101,21 +101,25 @@ def test_frugal_gradients_are_the_full_ones(
     assert all(vector.abs().max() > 0 for vector in found[0].values())
 
 
-def test_parameters_shrink_as_eta_grows(
-    start: Callable[..., OneShotTrainer], make_batch: Callable[[int], Batch]
-) -> None:
-    """Five seeds, three values, from an architecture that prefers large options."""
+ETAS, SEEDS, EPOCHS, BATCHES = (0.0, 0.01, 0.3), range(5), 4, 10
+
+
+def test_parameters_shrink_as_eta_grows(make_network: Callable[..., Any], make_batch: Callable[[int], Batch]) -> None:
+    """Whole searches from NASP's own start, where all entries are alike: five seeds, three values."""
+
+    def pairs(seed: int, epoch: int) -> list[tuple[Batch, Batch]]:
+        first = 2 * BATCHES * (EPOCHS * seed + epoch)
+        return [(make_batch(first + step), make_batch(first + BATCHES + step)) for step in range(BATCHES)]
 
     def derived_size(eta: float, seed: int) -> int:
-        trainer = start(Nasp(eta=eta), seed, rate=0.05)
-        with torch.no_grad():
-            for vector in trainer.state.parameters.values():
-                vector.copy_(torch.tensor([0.3, 0.5, 0.7]))
-        for step in range(8):
-            trainer.step(make_batch(step), make_batch(step + 50))
-        derived, sizes = trainer.strategy.derive(trainer.state), trainer.state.choices.sizes
+        settings = Settings(epochs=EPOCHS, architecture_rate=0.02)
+        trainer = OneShotTrainer(make_network(WITHOUT_NONE, seed=seed), Nasp(eta=eta), settings, seed)
+        found = trainer.run(lambda epoch: pairs(seed, epoch)).derived
+        options, sizes = trainer.state.choices.options, trainer.state.choices.sizes
         assert sizes is not None
-        return sum(sizes[name][option] for name, option in derived.items() if option is not None)
+        return sum(sizes[name][options[name].index(option)] for name, option in found.items() if option is not None)
 
-    means = [sum(derived_size(eta, seed) for seed in range(5)) / 5 for eta in (0.0, 0.05, 5.0)]
-    assert means[0] > means[1] > means[2], means
+    sizes = {eta: [derived_size(eta, seed) for seed in SEEDS] for eta in ETAS}
+    plain, some, much = (sum(found) / len(found) for found in sizes.values())
+    assert plain > some > much, sizes
+    assert much < plain / 2, sizes

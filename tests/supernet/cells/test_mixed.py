@@ -16,7 +16,7 @@ from nat.oneshot.gdas import Gdas
 from nat.oneshot.nasp import Nasp
 from nat.oneshot.relaxation import constant_parameters, discrete_mixtures, prox_c1, select, softmax_mixtures
 from nat.oneshot.trainer import OneShotTrainer
-from nat.supernet.cells.mixed import MixedCell, MixedNetwork, QuickMaxPool
+from nat.supernet.cells.mixed import MixedCell, MixedNetwork, QuickAvgPool, QuickMaxPool
 from nat.supernet.cells.network import DIGITS, IMAGENET, CellForm
 from nat.supernet.cells.space import cell_spaces
 from nat.supernet.mixture import Mixture
@@ -147,12 +147,14 @@ def test_batch_norms_keep_no_statistics_and_operations_have_no_scale(network: Mi
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [3, 5, 7])
 def test_pooling_without_gradients_gives_the_same_numbers(kernel: int, stride: int) -> None:
-    pool = torch.nn.MaxPool2d(kernel, stride, kernel // 2)
-    for size in ((8, 8), (7, 4), (2, 3), (1, 1)):
+    largest = torch.nn.MaxPool2d(kernel, stride, kernel // 2)
+    mean = torch.nn.AvgPool2d(kernel, stride, kernel // 2, count_include_pad=False)
+    for size in ((16, 16), (8, 8), (7, 4), (2, 3), (1, 1)):
         maps = torch.randn(2, 3, *size, generator=Generator().manual_seed(0))
-        with torch.no_grad():
-            assert torch.equal(QuickMaxPool(pool)(maps), pool(maps))
-        assert torch.equal(QuickMaxPool(pool)(maps.requires_grad_()), pool(maps))
+        for pool, quick in ((largest, QuickMaxPool(largest)), (mean, QuickAvgPool(mean))):
+            with torch.no_grad():
+                assert torch.equal(quick(maps), pool(maps))
+            assert torch.equal(quick(maps.clone().requires_grad_()), pool(maps))
 
 
 def test_what_is_derived_is_a_genotype_of_the_space(network: MixedNetwork) -> None:
