@@ -21,7 +21,7 @@ from rich.table import Table
 from nat.bundle import measure
 from nat.finetuning import train_subnet
 from nat.finetuning_recipe import FinetuneRecipe
-from nat.pipeline import Transfer
+from nat.job import Job
 from nat.progress import Silence
 from nat.run_folder import RunFolder
 from nat.starting import start
@@ -48,7 +48,7 @@ def seconds_for(folder: RunFolder, subnet: str) -> float:
 def alone(folder: RunFolder, architecture: Architecture, seconds: float) -> tuple[float, int]:
     """Test accuracy and steps of a subnet trained alone for some seconds, the start included."""
     options = folder.read_options()
-    job = Transfer(options, folder, Silence())
+    job = Job(options, folder, Silence())
     evaluator, began = job.evaluator(), time.monotonic()
     start(job.supernet, job.card, job.splits.train, evaluator, options.seed, Silence(), fit=job.amounts.fit_classifier)
 

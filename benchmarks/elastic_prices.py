@@ -17,9 +17,9 @@ import torch
 import typer
 
 from nat.archive import Archive
+from nat.job import Job
 from nat.oneshot.relaxation import select
 from nat.options import TransferOptions
-from nat.pipeline import Transfer
 from nat.plan import Plan
 from nat.progress import Silence
 from nat.run_folder import RunFolder
@@ -38,7 +38,7 @@ STRATEGIES: dict[str, type[DifferentiableSearcher]] = {
 NEAREST = 6
 
 
-def trained(job: Transfer, searcher: DifferentiableSearcher, steps: int, archive: Path) -> None:
+def trained(job: Job, searcher: DifferentiableSearcher, steps: int, archive: Path) -> None:
     """A search of one round, for its training."""
     plan = Plan(2, 0, 1, 2, steps, 0, job.options.seed)
     trainer = WeightTrainer(job.supernet, Schedule(job.amounts.learning_rate, steps, 10))
@@ -58,7 +58,7 @@ def trained(job: Transfer, searcher: DifferentiableSearcher, steps: int, archive
         search.run()
 
 
-def judged(job: Transfer, searcher: DifferentiableSearcher, randoms: int) -> list[dict[str, float]]:
+def judged(job: Job, searcher: DifferentiableSearcher, randoms: int) -> list[dict[str, float]]:
     """Of each price: the derived subnet's place between the smallest and the largest, and errors, its own and near."""
     space, costs, evaluator = job.space, job.problem.costs, job.evaluator()
     sampled = sample_stratified(costs, randoms, np.random.default_rng(job.options.seed))
@@ -92,7 +92,7 @@ def main(
     for name in only or STRATEGIES:
         options = TransferOptions(data=data, searcher=name, resolutions=(resolution,), seed=seed, threads=1)
         with tempfile.TemporaryDirectory() as folder:
-            job = Transfer(options, RunFolder(Path(folder)), Silence())
+            job = Job(options, RunFolder(Path(folder)), Silence())
             searcher = STRATEGIES[name](prices=(0.0, *PRICES))
             trained(job, searcher, steps, Path(folder) / "archive.sqlite")
             results[name] = judged(job, searcher, randoms)

@@ -8,9 +8,9 @@ import numpy as np
 from nat.comparison import CONTROL, Comparison, ComparisonFolder, ComparisonOptions, Share
 from nat.errors import BudgetError
 from nat.forecast import Trial
+from nat.job import Job, Shared
 from nat.meter import equal_plan, read_budget, scaled_to
 from nat.options import steps_of
-from nat.pipeline import Shared, Transfer
 from nat.plan import Plan
 from nat.preparation import make_searcher, with_absolute_paths
 from nat.progress import Progress
@@ -41,7 +41,7 @@ def planned(options: ComparisonOptions, folder: ComparisonFolder, progress: Prog
         InputError: something that was asked cannot be done; nothing is left behind.
     """
     shared = Shared()
-    job = Transfer(options.transfer.model_copy(update={"seed": 0}), folder.run(CONTROL, 0), progress, shared)
+    job = Job(options.transfer.model_copy(update={"seed": 0}), folder.run(CONTROL, 0), progress, shared)
     evaluator, stream = job.evaluator(), job.stream(0)
     control = job.prices(make_searcher(CONTROL, job.amounts, 1), evaluator)
     usual = lessened(job.plan(stream), set(options.transfer.overrides))
@@ -65,7 +65,7 @@ def lessened(plan: Plan, given: set[str]) -> Plan:
     return replace(plan, initial=initial, per_round=per_round, archive=archive)
 
 
-def _budgets(job: Transfer, given: Sequence[int] | None) -> tuple[int, ...]:
+def _budgets(job: Job, given: Sequence[int] | None) -> tuple[int, ...]:
     """Multiply-adds at which nets are compared: between those of the cheapest and of the dearest subnet, or as given.
 
     Raises:

@@ -20,7 +20,8 @@ from nat.comparison import CONTROL, Comparison, ComparisonFolder, ComparisonOpti
 from nat.comparison_plan import complete, planned
 from nat.comparison_report import write_report
 from nat.files import write_text
-from nat.pipeline import Shared, resume, transfer
+from nat.job import Shared
+from nat.pipeline import resume, transfer
 from nat.progress import Progress
 from nat.run_folder import RunFolder
 

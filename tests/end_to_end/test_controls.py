@@ -67,7 +67,7 @@ def test_features_of_imagenet_are_compared_with_such_features(
     def unreachable(*_: Any, **__: Any) -> None:
         raise OSError("no route to the hub")
 
-    monkeypatch.setattr("nat.pipeline.PRETRAINED", (MODEL,))
+    monkeypatch.setattr("nat.outsider.PRETRAINED", (MODEL,))
     monkeypatch.setattr(timm_models, "create_model", published)
     out = tmp_path / "run"
     words = transfer_words(out, "--set", "front=1", "--controls", "all")

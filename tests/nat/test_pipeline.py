@@ -57,9 +57,7 @@ def test_training_crops_are_as_large_as_the_data_set_and_the_effort_ask(
     tmp_path: Path, asked: float, least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[float] = []
-    monkeypatch.setattr(
-        "nat.pipeline.training_stream", lambda images, batching, device: seen.append(batching.min_crop_area)
-    )
+    monkeypatch.setattr("nat.job.training_stream", lambda images, batching, device: seen.append(batching.min_crop_area))
     options = TransferOptions(data="digits", supernet="scratch", device="cpu", overrides={"min_crop_area": asked})
     Transfer(options, RunFolder(tmp_path), Silence()).stream(0)
     assert seen == [least], "digits ask for 0.7"
