@@ -21,7 +21,7 @@ from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.candidates import evolved, promising, variations, with_predictions
 from nat.searchers.random import first_sample
-from nat.searchers.sandwich import PASSES, train_sandwich
+from nat.searchers.sandwich import PASSES, train_pool
 from nat.selection import SELECTIONS, Candidates, by_directions, by_improvement, by_spread, predicted
 from nat.supernet.sampling import sample_like
 from nat.supernet.searchable import Encodings
@@ -33,7 +33,7 @@ NEAR = 64
 
 
 class NatSearcher:
-    """Surrogate-guided evolution; adapts the supernet on subnets drawn from the pool's distribution.
+    """Surrogate-guided evolution; adapts the supernet on the pool and on the rest of the space.
 
     Args:
         population: of the evolutionary algorithm; NAT's is 100.
@@ -125,15 +125,8 @@ class NatSearcher:
         return by_improvement(candidates, measured, count)
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
-        """Trains on the pool: each step, a whole member, and one whose genes are drawn, each on its own, from all.
-
-        NAT draws gene by gene only. Whole members beside that train what will be evaluated.
-        """
-
-        def draw(rng: Generator) -> Encodings:
-            return np.concatenate([pool[rng.integers(len(pool), size=1)], sample_like(problem.space, pool, 1, rng)])
-
-        train_sandwich(adaptation, problem, pool, draw)
+        """Trains on the pool, and on the rest of the space."""
+        train_pool(adaptation, problem, pool)
 
 
 def _hopeful(

@@ -10,7 +10,7 @@ from nat.evolution import offspring
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.random import first_sample, unseen
-from nat.searchers.sandwich import PASSES, train_like_pool
+from nat.searchers.sandwich import PASSES, train_pool
 from nat.supernet.searchable import Encodings
 
 
@@ -44,5 +44,5 @@ class GeneticSearcher:
         return [Proposal(architecture) for architecture in fresh]
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
-        """Trains on architectures whose genes are drawn, each on its own, from the pool."""
-        train_like_pool(adaptation, problem, pool)
+        """Trains on the pool, and on the rest of the space."""
+        train_pool(adaptation, problem, pool)

@@ -20,7 +20,7 @@ from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.candidates import with_predictions, without
 from nat.searchers.random import unseen
-from nat.searchers.sandwich import PASSES, train_like_pool
+from nat.searchers.sandwich import PASSES, train_pool
 from nat.searchers.scalar import best_by_turns
 from nat.selection import predicted
 from nat.supernet.sampling import sample_like, sample_stratified, vary
@@ -128,8 +128,8 @@ class ProgressiveSearcher:
         return rows[problem.allows(rows)]
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
-        """Trains on architectures whose genes are drawn, each on its own, from the pool."""
-        train_like_pool(adaptation, problem, pool)
+        """Trains on the pool, and on the rest of the space."""
+        train_pool(adaptation, problem, pool)
 
 
 def groups_of(space: SearchSpace, levels: int | None = None) -> list[Encodings]:

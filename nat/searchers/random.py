@@ -9,8 +9,8 @@ from numpy.random import Generator
 from nat.archive import Evaluation, Proposal
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
-from nat.searchers.sandwich import DRAWN, PASSES, train_sandwich
-from nat.supernet.sampling import sample_stratified, sample_uniform
+from nat.searchers.sandwich import DRAWN, PASSES, allowed, train_sandwich
+from nat.supernet.sampling import sample_stratified
 from nat.supernet.searchable import Encodings
 
 
@@ -31,7 +31,7 @@ class RandomSearcher:
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
         """Trains on architectures drawn uniformly from those that keep the limits."""
-        train_sandwich(adaptation, problem, pool, lambda rng: _allowed(problem, pool, rng))
+        train_sandwich(adaptation, problem, pool, lambda rng: allowed(problem, pool, DRAWN, rng))
 
 
 def first_sample(problem: SearchProblem, count: int, rng: Generator) -> list[Proposal]:
@@ -48,10 +48,3 @@ def unseen(problem: SearchProblem, known: Iterable[Any], count: int, rng: Genera
     if len(fresh) <= count:
         return fresh
     return [fresh[i] for i in sorted(rng.choice(len(fresh), count, replace=False))]
-
-
-def _allowed(problem: SearchProblem, pool: Encodings, rng: Generator) -> Encodings:
-    """Uniformly drawn encodings within the limits; some of the pool where those are rare."""
-    drawn = sample_uniform(problem.space, 64, rng)
-    drawn = drawn[problem.allows(drawn)]
-    return drawn[:DRAWN] if len(drawn) >= DRAWN else pool[rng.integers(len(pool), size=DRAWN)]

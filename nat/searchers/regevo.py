@@ -15,7 +15,7 @@ from nat.pareto import Floats
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.random import first_sample, unseen
-from nat.searchers.sandwich import PASSES, train_like_pool
+from nat.searchers.sandwich import PASSES, train_pool
 from nat.searchers.scalar import by_age, scaled, weight_vectors
 from nat.supernet.sampling import vary
 from nat.supernet.searchable import Encodings
@@ -75,8 +75,8 @@ class RegularisedEvolution:
         return int(rivals[np.argmin(scores[rivals])])
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
-        """Trains on architectures whose genes are drawn, each on its own, from the pool."""
-        train_like_pool(adaptation, problem, pool)
+        """Trains on the pool, and on the rest of the space."""
+        train_pool(adaptation, problem, pool)
 
 
 def neighbours(problem: SearchProblem, parent: Encodings, rng: Generator) -> Encodings:

@@ -17,7 +17,7 @@ from nat.pareto import Floats
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.random import first_sample, unseen
-from nat.searchers.sandwich import PASSES, train_like_pool
+from nat.searchers.sandwich import PASSES, train_pool
 from nat.searchers.scalar import by_age, weight_vectors
 from nat.supernet.architecture import Architecture
 from nat.supernet.searchable import Encodings, SearchSpace
@@ -134,8 +134,8 @@ class ReinforceSearcher:
         return policies
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
-        """Trains on architectures whose genes are drawn, each on its own, from the pool."""
-        train_like_pool(adaptation, problem, pool)
+        """Trains on the pool, and on the rest of the space."""
+        train_pool(adaptation, problem, pool)
 
 
 def _scaled_so_far(values: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,22 @@ Words = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="session")
-def transfer_words(supernet_file: Path) -> Words:
+def amount_words() -> Callable[[Mapping[str, object]], list[str]]:
+    """The words that make a run tiny, but for some amounts."""
+
+    def words(other: Mapping[str, object]) -> list[str]:
+        return [word for name, value in {**AMOUNTS, **other}.items() for word in ("--set", f"{name}={value}")]
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def transfer_words(supernet_file: Path, amount_words: Callable[[Mapping[str, object]], list[str]]) -> Words:
     """The words of a tiny transfer of digits into a folder, with more words behind."""
 
     def words(out: Path, *more: str) -> list[str]:
         fixed = ["transfer", "digits", "--supernet", str(supernet_file), "--resolutions", "24", "--out", str(out)]
-        amounts = [word for name, value in AMOUNTS.items() for word in ("--set", f"{name}={value}")]
-        return [*fixed, "--device", "cpu", "--threads", "1", *amounts, *more]
+        return [*fixed, "--device", "cpu", "--threads", "1", *amount_words({}), *more]
 
     return words
 

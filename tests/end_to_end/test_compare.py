@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,6 @@ from nat.supernet.supernet import Supernet
 Command = Callable[..., Any]
 Words = Callable[..., list[str]]
 NAMES = ("nat", "nsga2", "random")
-AMOUNTS = {
-    "initial": 4,
-    "rounds": 2,
-    "per_round": 2,
-    "archive": 4,
-    "population": 8,
-    "generations": 2,
-    "first_training": "3 steps",
-    "round_training": "2 steps",
-    "batch": 8,
-    "fit_classifier": "true",
-    "calibration_images": 32,
-    "validation_images": 60,
-    "finetuning": "2 steps",
-}
 EVALUATION = (32 + 60) / 8 / 3  # passes
 START = (1157 + 32) / 8 / 3  # training images, of whose features a classifier is fitted, and calibration
 BUDGET = START + 4 * (3 + 2 * 2) + (4 + 6 + 6) * EVALUATION
@@ -44,11 +29,11 @@ PATIENCE = 600.0  # seconds; imports alone take a minute on a machine that is bu
 
 
 @pytest.fixture(scope="module")
-def words(supernet_file: Path) -> Words:
+def words(supernet_file: Path, amount_words: Callable[[Mapping[str, object]], list[str]]) -> Words:
     """The words of a tiny comparison on digits in a folder, with more words behind."""
 
     def give(out: Path, *more: str) -> list[str]:
-        amounts = [word for name, value in AMOUNTS.items() for word in ("--set", f"{name}={value}")]
+        amounts = amount_words({"rounds": 2, "finetuning": "2 steps"})
         fixed = ["compare", "digits", "--supernet", str(supernet_file), "--resolutions", "24", "--device", "cpu"]
         return [*fixed, *amounts, "--jobs", "1", "--out", str(out), *more]
 

@@ -155,6 +155,10 @@ def test_best_takes_front_after_front(problem: SearchProblem, ladder) -> None:
     assert best(strict, ladder, 3) == [ladder[i] for i in (5, 6, 7)], "those that are accurate enough come first"
     assert best(strict, ladder, 99) == [ladder[i] for i in (5, 6, 7, 0, 1, 3, 2, 4)]
     assert best(problem, [], 3) == [] == best(problem, ladder, 0)
+    dearest = replace(ladder[7], objectives={**ladder[7].objectives, ERROR: 0.9})
+    behind = [*ladder[:7], dearest]
+    assert best(problem, behind, 3)[-1] is dearest, "the most costly stays, though it is dominated"
+    assert len({e.architecture for e in best(problem, behind, 4)}) == 4
 
 
 def test_the_best_within_budgets_need_not_be_the_dearest() -> None:
