@@ -70,7 +70,8 @@ function select(id, show) {
   }
 }
 
-const idButton = (id) => el("button", { class: "id", type: "button", onclick: () => select(id, true) }, id);
+const isName = (id) => data.nets[id]?.control === id; // of a control that is no subnet of the run
+const idButton = (id) => el("button", { class: isName(id) ? "id name-of" : "id", type: "button", onclick: () => select(id, true) }, id);
 
 function linked(sentence) {
   // The ids of nets in a sentence, as buttons.

@@ -67,15 +67,16 @@ function point(id, x, y, split, tip) {
 const shortName = (id) => data.nets[id].control.replace(/^pretrained | subnet| within the budget| network alone| of timm.*/g, "");
 
 function namesOfControls(nets, x, y, split, box) {
-  // Below or above their points, where no other name is, and inside the chart.
-  const placed = [];
+  // Below or above their points, where no other name or point is, and inside the chart.
+  const placed = nets.map((id) => [x(data.nets[id].macs), y(accuracy(id, split)) + 4, 8]);
   return nets.filter((id) => data.nets[id].control).map((id) => {
-    const text = shortName(id), half = 3.5 * text.length;
+    const whole = shortName(id), long = 7 * whole.length > (box.right - box.left) / 2.2;
+    const text = long && data.nets[id].control.includes("of timm") ? "timm" : whole, half = 3.5 * text.length;
     const px = Math.max(box.left + half, Math.min(box.right - half, x(data.nets[id].macs)));
     const [low, high] = interval(id, split) || [accuracy(id, split), accuracy(id, split)];
     const free = (py) => py > box.top - 2 && py < box.bottom - 4 &&
-      placed.every(([qx, qy, other]) => Math.abs(qy - py) > 14 || Math.abs(qx - px) > half + other + 4);
-    const py = [y(low) + 18, y(high) - 10, y(low) + 33, y(high) - 25, y(low) + 48].find(free) ?? y(high) - 10;
+      placed.every(([qx, qy, other]) => Math.abs(qy - py) > 13 || Math.abs(qx - px) > half + other);
+    const py = [y(low) + 18, y(high) - 10, y(low) + 33, y(high) - 25, y(low) + 48, y(low) + 63].find(free) ?? y(high) - 10;
     placed.push([px, py, half]);
     return svg("text", { class: "name", x: px, y: py, "text-anchor": "middle" }, text);
   });

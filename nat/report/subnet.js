@@ -71,7 +71,7 @@ function showSubnet() {
     if (!("selected" in what) && !("sort" in what)) return;
     chooser.value = state.selected;
     const control = data.nets[state.selected].control;
-    title.replaceChildren(el("code", {}, state.selected), control && control !== state.selected ? `, ${control}` : "");
+    title.replaceChildren(el(isName(state.selected) ? "span" : "code", {}, state.selected), control && control !== state.selected ? `, ${control}` : "");
     body.replaceChildren(...subnetBody(state.selected).flat(3).filter(Boolean));
   });
 }
