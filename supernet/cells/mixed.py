@@ -64,8 +64,8 @@ class QuickAvgPool(nn.AvgPool2d):
     """Average pooling that counts no padding; at stride 1, by whole maps where no gradient is wanted.
 
     The bits are the same: neighbours are added in the order in which torch's own adds them, with zeros as padding, so
-    that probed options give the gradients that autograd would. On CPUs it is two to four times faster; at stride 2 it
-    would not be.
+    that probed options give the gradients that autograd would. On CPUs it is faster; at stride 2 it would not
+    always be.
     """
 
     def __init__(self, pool: nn.AvgPool2d) -> None:
