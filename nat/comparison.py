@@ -143,6 +143,7 @@ class ComparisonFolder:
         self.settings = self.path / "settings.json"
         self.report = self.path / "compare.json"
         self.picture = self.path / "compare.png"
+        self.page = self.path / "report.html"
         self.runs = self.path / "runs"
 
     def error(self, name: str, seed: int) -> Path:

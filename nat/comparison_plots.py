@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nat.files import whole_file
+from nat.plots import written
 
 GREY = "#7a7a7a"
 COLOURS = ("#0b6e99", "#d1495b", "#2e8b57", "#e08e0b", "#6a4c93", "#00897b", "#8d5524", "#c2185b", "#546e2a", "#3949ab")
@@ -20,7 +21,7 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
 
     Args:
         report: content of compare.json.
-        path: of the PNG.
+        path: of the picture, PNG or SVG.
     """
     figure = Figure(figsize=(11, 4.8), dpi=140, layout="constrained")
     FigureCanvasAgg(figure)
@@ -58,7 +59,7 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
         parse_math=False,
     )
     with whole_file(path) as draft:
-        figure.savefig(draft, format="png")
+        written(figure, draft, path.suffix)
 
 
 def _offset(place: int, count: int, macs: Sequence[int]) -> float:

@@ -15,6 +15,7 @@ from nat.fronts import best_within
 from nat.pareto import hypervolume
 from nat.preparation import problem_of
 from nat.repetitions import difference, sentence, summary
+from nat.report.comparison import write_comparison
 from nat.run_folder import RunFolder
 from nat.searchers import SEARCHERS
 
@@ -29,7 +30,7 @@ NOTES = (
 
 
 def write_report(folder: ComparisonFolder, comparison: Comparison) -> dict[str, Any]:
-    """Writes compare.json and compare.png of all runs that are finished.
+    """Writes compare.json, compare.png and report.html of all runs that are finished.
 
     Returns:
         The content of compare.json.
@@ -64,6 +65,7 @@ def write_report(folder: ComparisonFolder, comparison: Comparison) -> dict[str, 
     if finished:
         plot_comparison(report, folder.picture)
     write_json(folder.report, report)
+    write_comparison(folder.path, folder.page)
     return report
 
 

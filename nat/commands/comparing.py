@@ -125,6 +125,7 @@ def _show(report: dict[str, Any], out: Path) -> None:
         print(line)
     if not report["finished"]:
         print(f"the same command goes on; where runs failed: {out / 'runs' / '*.error.txt'}")
+    print(f"report: {out / 'report.html'}")
     print(f"picture: {out / 'compare.png'}   data: {out / 'compare.json'}   runs: {out / 'runs'}")
 
 

@@ -40,7 +40,7 @@ def page(content: Mapping[str, Any]) -> str:
 def _page(content: Mapping[str, Any]) -> str:
     style, script = resource("style.css"), "\n".join(resource(f"{name}.js") for name in SCRIPTS)
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"default-src 'none'; img-src data:; style-src '{digest(style)}'; script-src '{digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     return Template(resource("page.html")).substitute(
@@ -66,5 +66,6 @@ def resource(name: str) -> str:
     return files("nat.report").joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """What a content policy names a style or a script by."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

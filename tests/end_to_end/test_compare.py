@@ -16,6 +16,7 @@ from nat.evaluation import SubnetEvaluator
 from nat.forecast import Trial
 from nat.main import main
 from nat.plan import Speeds
+from nat.report.comparison import comparison_page
 from nat.searchers import GeneticSearcher, RandomSearcher
 from nat.supernet.supernet import Supernet
 
@@ -173,6 +174,26 @@ def test_the_report_follows_from_the_runs(tiny: Tiny, command: Command) -> None:
     assert len(report["verdict"]) == 2 and report["verdict"][0].startswith("nat: ")
     outcome = command("front", tiny.out / "runs" / "nat-0", "--json")
     assert outcome.code == 0 and outcome.json["searcher"] == "nat"
+
+
+def test_the_page_has_the_tables_and_leads_to_the_runs(tiny: Tiny, command: Command, tmp_path: Path) -> None:
+    outcome = command("report", tiny.out, "-o", tmp_path / "page.html", "--figures", tmp_path / "figures", "--json")
+    assert outcome.code == 0, outcome.err
+    assert [Path(path).name for path in outcome.json["figures"]] == ["compare.png", "compare.svg"]
+    page = (tmp_path / "page.html").read_text()
+    assert page == (tiny.out / "report.html").read_text()
+    assert "<script" not in page and "data:image/svg+xml;base64," in page
+    for strategy in tiny.report["strategies"]:
+        mean = 100 * strategy["test_top1"][0]["mean"] if strategy["test_top1"][0]["mean"] is not None else None
+        assert f"<td>{strategy['name']}</td>" in page
+        assert mean is None or f"<td>{mean:.2f} ± " in page
+    for run in tiny.report["runs"]:
+        assert f'<a href="{run["folder"]}/report.html">' in page
+
+
+def test_a_page_shows_names_as_text(tiny: Tiny) -> None:
+    page = comparison_page({**tiny.report, "dataset": "<script>alert(1)</script>"}, tiny.out)
+    assert "<script" not in page and "&lt;script&gt;" in page
 
 
 @pytest.mark.parametrize(
