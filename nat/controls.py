@@ -15,7 +15,7 @@ from nat.supernet.sampling import sample_stratified
 from nat.supernet.space import MobileNetSpace
 
 Kind = Literal["largest", "smallest", "random", "timm", "source"]
-RANDOM, POOL = 2, 64  # random subnets, and how many are drawn to find some of the right multiply-adds
+RANDOM, POOL = 2, 128  # random subnets, and how many are drawn to find some of the right multiply-adds
 COUNT = {"none": 0, "ends": 2, "all": 2 + RANDOM + 1}  # nets that are trained, at most
 _WORD = 0xC0  # of the seed, so that nothing else draws the same numbers
 
@@ -96,21 +96,22 @@ def largest_within(problem: SearchProblem, seed: int) -> tuple[str, Kind, Archit
 
 
 def random_subnets(problem: SearchProblem, front: Sequence[Architecture], seed: int) -> list[Architecture]:
-    """Random subnets spread over the front's multiply-adds, on a log scale, and not of the front; cheapest first.
+    """Random subnets of as many multiply-adds as nets of the front, and hardly more; none of the front, cheapest first.
 
-    Of `POOL` subnets, stratified by multiply-adds, those nearest to the marks are taken: chance decides all else.
+    Those of the front are spread over its multiply-adds, on a log scale. Of `POOL` subnets, stratified by
+    multiply-adds, the next above each is taken (the nearest below where there is none): chance decides all else.
     """
     rng, costs = np.random.default_rng([seed, _WORD]), problem.costs
-    pool = problem.space.decode(sample_stratified(costs, POOL, rng, problem.limits))
-    ends = {largest_within(problem, seed)[2], problem.space.smallest()}
-    pool = [net for net in pool if net not in {*front, *ends}]
-    macs = np.log([costs.of(net)[0] for net in front])
-    chosen = list[Architecture]()
+    drawn = problem.space.decode(sample_stratified(costs, POOL, rng, problem.limits))
+    known = {*front, largest_within(problem, seed)[2], problem.space.smallest()}
+    pool = {net: float(np.log(costs.of(net)[0])) for net in drawn if net not in known}
+    macs, found = np.log([costs.of(net)[0] for net in front]), dict[Architecture, float]()
     for mark in np.linspace(macs.min(), macs.max(), RANDOM + 2)[1:-1]:
-        left = [net for net in pool if net not in chosen]
-        if left:
-            chosen.append(min(left, key=lambda net: abs(float(np.log(costs.of(net)[0])) - float(mark))))
-    return sorted(chosen, key=lambda net: costs.of(net)[0])
+        beside = float(macs[np.abs(macs - mark).argmin()])
+        chosen = min(pool, key=lambda net: (pool[net] < beside, abs(pool[net] - beside)), default=None)
+        if chosen is not None:
+            found[chosen] = pool.pop(chosen)
+    return sorted(found, key=lambda net: found[net])
 
 
 def shrinks(space: MobileNetSpace) -> bool:

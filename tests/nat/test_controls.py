@@ -10,8 +10,18 @@ from nat.controls import random_subnets, subnets_beside
 from nat.errors import InputError
 from nat.options import Effort, checked, efforts
 from nat.problem import SearchProblem
-from nat.supernet.sampling import Limits
+from nat.supernet.sampling import Limits, sample_stratified
 from nat.supernet.space import MobileNetSpace
+
+
+def test_random_subnets_cost_what_nets_of_the_front_cost_or_hardly_more(problem: SearchProblem) -> None:
+    space, costs = problem.space, problem.costs
+    sample = space.decode(sample_stratified(costs, 9, np.random.default_rng(5)))
+    front = [sample[place] for place in (0, 3, 5, 8)]
+    drawn = random_subnets(problem, front, 0)
+    for net, beside in zip(drawn, front[1:3], strict=True):
+        assert 1 <= costs.of(net)[0] / costs.of(beside)[0] < 1.1
+        assert net not in front
 
 
 def test_random_subnets_are_within_the_front_and_follow_the_seed(problem: SearchProblem) -> None:
