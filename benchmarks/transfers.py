@@ -33,8 +33,8 @@ def result(run: Path) -> dict[str, Any]:
     """
     front = RunFolder(run).read_front()
     supernet = Path(front["supernet"]).stem
-    known = {key: front[key] for key in ("seconds", "front", "controls", "comparisons")}
-    above = all(comparison["high"] >= 0 for comparison in front["comparisons"])
+    known = {key: front.get(key, []) for key in ("seconds", "front", "controls", "comparisons")}
+    above = bool(known["comparisons"]) and all(comparison["high"] >= 0 for comparison in known["comparisons"])
     return {"data": Path(front["dataset"]).name, "supernet": supernet, **known, "not_below": above}
 
 

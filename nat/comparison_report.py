@@ -1,6 +1,7 @@
 """What a comparison found: compare.json, from the folders of its runs alone."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from nat.archive import Archive
 from nat.bootstrap import read_correct
 from nat.comparison import CONTROL, Comparison, ComparisonFolder
 from nat.comparison_plots import plot_comparison
+from nat.errors import InputError
 from nat.files import write_json
 from nat.fronts import best_within
 from nat.pareto import hypervolume
@@ -65,7 +67,8 @@ def write_report(folder: ComparisonFolder, comparison: Comparison) -> dict[str, 
     if finished:
         plot_comparison(report, folder.picture)
     write_json(folder.report, report)
-    write_comparison(folder.path, folder.page)
+    with suppress(InputError):  # nat report makes it at any time, and says what is wrong
+        write_comparison(folder.path, folder.page)
     return report
 
 

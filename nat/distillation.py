@@ -50,7 +50,7 @@ class Teacher:
 
 def run_around(bundle: Path) -> Path | None:
     """The run that a bundle lies in (`RUN/subnets/ID`, `RUN/controls/ID`, or picked as `RUN/NAME`), if there is one."""
-    above = bundle.expanduser().absolute().parents
+    above = bundle.expanduser().resolve().parents
     return next((path for path in above[:2] if RunFolder(path).supernet.is_file()), None)
 
 
@@ -92,6 +92,6 @@ def _of_run(folder: RunFolder, splits: Splits, streams: Streams, device: torch.d
 def _check_classes(path: Path, labels: tuple[str, ...], splits: Splits) -> None:
     if labels != splits.classes:
         raise InputError(
-            f"expected a teacher of the images' {splits.num_classes} classes, got '{path}' with {len(labels)} others. "
-            "Name a bundle or a run of these images: --teacher BUNDLE."
+            f"expected a teacher of the images' {splits.num_classes} classes, got '{path}', whose {len(labels)} are "
+            "others. Name a bundle or a run of these images: --teacher BUNDLE."
         )

@@ -27,7 +27,7 @@ def check_control(job: Job) -> None:
     """Raises what is wrong with the network of timm that is asked for as a control."""
     model, weights = job.options.control
     assert model is not None
-    check_named(model, weights, job.splits.num_classes, job.space.resolutions[-1])
+    check_named(model, weights, job.splits.num_classes, job.space.resolutions)
 
 
 def outsider(job: Job, like: Architecture) -> Control | None:
@@ -42,18 +42,20 @@ def outsider(job: Job, like: Architecture) -> Control | None:
     started = time.perf_counter()
     if job.options.control_model is None and not job.card.elastic and shrinks(job.card.space):
         control = Control.of("source network alone", "source", tuned_source(job))
+    elif (found := tuned_timm(job, like)) is not None:
+        control = found
     else:
-        try:
-            control = tuned_timm(job, like)
-        except InputError as error:  # no weights: there is more to report than this control
-            job.progress.say(f"no pretrained network of timm as a control: {error}")
-            return None
+        return None
     job.folder.log("finetune", time.perf_counter() - started, {"id": control.name})
     return control
 
 
-def tuned_timm(job: Job, like: Architecture) -> Control:
-    """A network of timm, trained like the front, or taken up from its folder."""
+def tuned_timm(job: Job, like: Architecture) -> Control | None:
+    """A network of timm, trained like the front, or taken up from its folder; None where weights cannot be had.
+
+    Raises:
+        InputError: the network that the user has named cannot be had any more; the run may be resumed once it can.
+    """
     (model, weights), classes, seed = job.options.control, job.splits.num_classes, job.options.seed
     pretrained = model is not None or has_general_features(job.card)
     if model is None:
@@ -64,7 +66,13 @@ def tuned_timm(job: Job, like: Architecture) -> Control:
         return read_control(path)
     if not pretrained:
         return timm_control(from_scratch(model, classes, job.card, seed), like.resolution, job.tuner(), path)
-    found = with_weights(model, weights, classes, seed)
+    try:
+        found = with_weights(model, weights, classes, seed)
+    except InputError as error:
+        if job.options.control_model is not None:
+            raise
+        job.progress.say(f"no pretrained network of timm as a control: {error}")  # there is more to report than this
+        return None
     tuner = job.tuner(found)
     if job.amounts.fit_classifier:
         make_ready(found, like.resolution, job.evaluator(found), tuner, seed)

@@ -5,10 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nat.archive import Archive, Evaluation
+from nat.attempts import attempt
 from nat.bundle import Bundle, load_bundle
 from nat.controls import COUNT, Control, subnets_beside
 from nat.datasets.stream import TrainStream
@@ -140,9 +142,9 @@ class Transfer(Job):
         reached = any(bundle.metrics["val"]["top1"] >= top1 for bundle in tuned.values())
         if reached or not self.problem.allows(self.problem.space.encode([net])).all():
             return None
-        errors = self.evaluator().errors(self.supernet, net, self.problem.measured)
-        evaluation = Evaluation(net, {**errors, **self.problem.known_of(net)}, round=0, weights_version=0)
-        return next(iter(self.problem.keeping([evaluation])), None)
+        measure = partial(self.evaluator().errors, self.supernet, objectives=self.problem.measured)
+        evaluation = attempt(self.problem, net, measure, round=0, version=0, limit=None)
+        return None if evaluation.failed else next(iter(self.problem.keeping([evaluation])), None)
 
     def _moved(self, control: Control) -> Control:
         """A control among the subnets of the front."""

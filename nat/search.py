@@ -289,8 +289,8 @@ class _Steps:
 def best(problem: SearchProblem, evaluations: Sequence[Evaluation], count: int) -> list[Evaluation]:
     """The first `count` by rank of non-domination; of the rank that does not fit whole, a spread over the costs.
 
-    Those that keep the problem's `max_error` come before all others. The most costly one stays in any case, instead of
-    the last: while weights are new it is often dominated, later it may be the best, and it teaches the others.
+    Those that keep the problem's `max_error` come before all others. Of two or more, the most costly one is among
+    them: while weights are new it is often dominated, later it may be the best, and it teaches the others.
     """
     keeping = problem.keeping(evaluations)
     if 0 < len(keeping) < len(evaluations):
@@ -298,8 +298,8 @@ def best(problem: SearchProblem, evaluations: Sequence[Evaluation], count: int) 
         free, first = replace(problem, max_error=1.0), best(problem, keeping, count)
         return [*first, *best(free, rest, count - len(first))]
     costs = [evaluation.objectives["macs"] for evaluation in evaluations]
-    chosen = [int(i) for i in select_by_rank(problem.values_of(evaluations), costs, count)]
-    dearest = int(np.argmax(costs)) if costs else -1
-    if chosen and dearest not in chosen:
-        chosen[-1] = dearest
+    values = problem.values_of(evaluations)
+    chosen = [int(i) for i in select_by_rank(values, costs, count)]
+    if len(chosen) > 1 and (dearest := int(np.argmax(costs))) not in chosen:
+        chosen = [*(int(i) for i in select_by_rank(values, costs, count - 1)), dearest]
     return [evaluations[i] for i in chosen]

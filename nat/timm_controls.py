@@ -151,22 +151,23 @@ def classifier_of(network: Any, model: str) -> nn.Linear:
     return linear
 
 
-def check_named(model: str, weights: Path | None, num_classes: int, resolution: int) -> None:
+def check_named(model: str, weights: Path | None, num_classes: int, resolutions: Sequence[int]) -> None:
     """Raises what is wrong with the network that a user wants as a control, before any work is done.
 
     Raises:
-        InputError: as for `with_weights`, or it takes no images of this size.
+        InputError: as for `with_weights`, or it takes no images of one of the sizes.
         CheckpointError: as for `with_weights`.
     """
     with_weights(model, weights, num_classes, 0)
-    try:
-        timm_costs(model, resolution, num_classes)
-    except Exception as error:  # networks refuse sizes in many ways
-        reason = (str(error) or type(error).__name__).splitlines()[0][:160]
-        raise InputError(
-            f"expected a timm model that takes images of {resolution} px, as the nets of this run do, got '{model}' "
-            f"({reason}). Name another --control-model."
-        ) from error
+    for resolution in resolutions:
+        try:
+            timm_costs(model, resolution, num_classes)
+        except Exception as error:  # networks refuse sizes in many ways
+            reason = (str(error) or type(error).__name__).splitlines()[0][:160]
+            raise InputError(
+                f"expected a timm model that takes images of {resolution} px, as nets of this run do, got '{model}' "
+                f"({reason}). Name another --control-model."
+            ) from error
 
 
 # --- from a network to a control -------------------------------------------------------------------------------------

@@ -70,8 +70,8 @@ def rebase(network: nn.Module, batches: Iterable[Tensor]) -> None:
     (`benchmarks/grown_elastic.py --steps 0 --measured val`, with and without `--settled`).
 
     Args:
-        network: any with batch norm, or a supernet whose statistics are those of its largest subnet; left in evaluation
-            mode.
+        network: any (one without batch norm stays as it is), or a supernet whose statistics are those of its largest
+            subnet; left in evaluation mode.
         batches: images (n, 3, h, w), normalised. Each counts alike, as in `recalibrate`.
 
     Raises:
@@ -91,7 +91,7 @@ def rebase(network: nn.Module, batches: Iterable[Tensor]) -> None:
                 hooks.callback(module.register_forward_pre_hook(keep).remove)
         for images in batches:
             network(images, *which)
-    if not found:
+    if not found and any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         raise InputError("expected at least one batch of images to rebase batch norm on, got none.")
     for norm, statistics in found.items():
         mean, var = (torch.stack(values).mean(0) for values in zip(*statistics, strict=True))

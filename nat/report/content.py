@@ -51,7 +51,11 @@ def gather(
     front = _front(folder, notes)
     problem, evaluations, rounds = _archive(folder, front, notes)
     nets = nets_of(front)
-    pareto = add_pareto(nets, choices(problem, evaluations, front["front"])) if problem else []
+    pareto = (
+        add_pareto(nets, choices(problem, evaluations, front["front"] if front.get("finished", True) else []))
+        if problem
+        else []
+    )
     if problem:
         add_architectures(nets, problem)
     bundles = add_folders(nets, folder, out)

@@ -10,7 +10,7 @@ so that architectures do not leave traces in each other. `none` is left out of t
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ def _window_sum(x: Tensor, kernel: int) -> Tensor:
     return total
 
 
-@cache
+@lru_cache(maxsize=64)
 def _window_sizes(height: int, width: int, kernel: int) -> Tensor:
     """Pixels of each window that are within the map, (1, 1, height, width)."""
     return _window_sum(torch.ones(1, 1, height, width), kernel)

@@ -225,3 +225,7 @@ def test_links_lead_somewhere(document: str) -> None:
     folder, text = (ROOT / document).parent, (ROOT / document).read_text(encoding="utf-8")
     targets = {target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target}
     assert [target for target in targets if target and not (folder / target).exists()] == []
+    for target in re.findall(r"\]\(([^)\s:]*\.md#[^)\s]+)\)", text):
+        page, _, anchor = target.partition("#")
+        headings = re.findall(r"(?m)^#+ (.+)$", (folder / page).read_text(encoding="utf-8"))
+        assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}

@@ -159,6 +159,8 @@ def test_best_takes_front_after_front(problem: SearchProblem, ladder) -> None:
     behind = [*ladder[:7], dearest]
     assert best(problem, behind, 3)[-1] is dearest, "the most costly stays, though it is dominated"
     assert len({e.architecture for e in best(problem, behind, 4)}) == 4
+    assert behind[6] in best(problem, behind, 4), "the most accurate stays, too"
+    assert best(problem, behind, 1) == [best(problem, ladder[:7], 1)[0]]
 
 
 def test_the_best_within_budgets_need_not_be_the_dearest() -> None:
