@@ -72,21 +72,21 @@ def test_weights_of_a_file_with_a_fresh_classifier_and_its_own_normalisation(wei
 
 
 def test_what_cannot_be_a_control_is_refused(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_named(MODEL, weights, 3, SIZE)
+    check_named(MODEL, weights, 3, (SIZE,))
     with pytest.raises(InputError, match="expected the name of a timm model, got 'mobilnet'"):
-        check_named("mobilnet", weights, 3, SIZE)
+        check_named("mobilnet", weights, 3, (SIZE,))
     with pytest.raises(CheckpointError, match="does not hold the weights of timm's lcnet_050"):
-        check_named("lcnet_050", weights, 3, SIZE)
+        check_named("lcnet_050", weights, 3, (SIZE,))
     save_file(create_model("vit_tiny_patch16_224", pretrained=False).state_dict(), tmp_path / "vit.safetensors")
     with pytest.raises(InputError, match="takes images of 32 px"):
-        check_named("vit_tiny_patch16_224", tmp_path / "vit.safetensors", 3, SIZE)
+        check_named("vit_tiny_patch16_224", tmp_path / "vit.safetensors", 3, (SIZE,))
 
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("We couldn't connect")
 
     monkeypatch.setattr("nat.pretrained.timm_models.create_model", refuse)
     with pytest.raises(InputError, match=f"couldn't connect.*--control-weights FILE --control-model {MODEL}"):
-        check_named(MODEL, None, 3, SIZE)
+        check_named(MODEL, None, 3, (SIZE,))
 
 
 def test_a_control_is_made_ready_and_written(
