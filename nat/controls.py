@@ -1,6 +1,6 @@
 """Controls: nets beside the front, trained on the same data for as many steps by the same recipe, without a search."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -16,6 +16,7 @@ from nat.supernet.space import MobileNetSpace
 
 Kind = Literal["largest", "smallest", "random", "timm", "source"]
 RANDOM, POOL = 2, 128  # random subnets, and how many are drawn to find some of the right multiply-adds
+NEAR = 0.05  # natural logarithm of a ratio of multiply-adds that counts as the same
 COUNT = {"none": 0, "ends": 2, "all": 2 + RANDOM + 1}  # nets that are trained, at most
 _WORD = 0xC0  # of the seed, so that nothing else draws the same numbers
 
@@ -98,8 +99,9 @@ def largest_within(problem: SearchProblem, seed: int) -> tuple[str, Kind, Archit
 def random_subnets(problem: SearchProblem, front: Sequence[Architecture], seed: int) -> list[Architecture]:
     """Random subnets of as many multiply-adds as nets of the front, and hardly more; none of the front, cheapest first.
 
-    Those of the front are spread over its multiply-adds, on a log scale. Of `POOL` subnets, stratified by
-    multiply-adds, the next above each is taken (the nearest below where there is none): chance decides all else.
+    Of `POOL` subnets, stratified by multiply-adds, the next above a net of the front stands beside it: chance decides
+    all else. Those nets are spread over the front's multiply-adds, on a log scale, and where few subnets cost as much
+    (between two input sizes, say), another one is taken.
     """
     rng, costs = np.random.default_rng([seed, _WORD]), problem.costs
     drawn = problem.space.decode(sample_stratified(costs, POOL, rng, problem.limits))
@@ -107,11 +109,18 @@ def random_subnets(problem: SearchProblem, front: Sequence[Architecture], seed: 
     pool = {net: float(np.log(costs.of(net)[0])) for net in drawn if net not in known}
     macs, found = np.log([costs.of(net)[0] for net in front]), dict[Architecture, float]()
     for mark in np.linspace(macs.min(), macs.max(), RANDOM + 2)[1:-1]:
-        beside = float(macs[np.abs(macs - mark).argmin()])
-        chosen = min(pool, key=lambda net: (pool[net] < beside, abs(pool[net] - beside)), default=None)
-        if chosen is not None:
-            found[chosen] = pool.pop(chosen)
+        if not pool:
+            break
+        beside = [(float(one), _next_above(pool, float(one))) for one in macs]
+        near = [pair for pair in beside if 0 <= pool[pair[1]] - pair[0] < NEAR] or beside
+        _, chosen = min(near, key=lambda pair: abs(pair[0] - float(mark)))
+        found[chosen] = pool.pop(chosen)
     return sorted(found, key=lambda net: found[net])
+
+
+def _next_above(pool: Mapping[Architecture, float], value: float) -> Architecture:
+    """The net with the least value that is not below the given one; where there is none, that with the greatest."""
+    return min(pool, key=lambda net: (pool[net] < value, abs(pool[net] - value)))
 
 
 def shrinks(space: MobileNetSpace) -> bool:
