@@ -107,14 +107,14 @@ def random_subnets(problem: SearchProblem, front: Sequence[Architecture], seed: 
     drawn = problem.space.decode(sample_stratified(costs, POOL, rng, problem.limits))
     known = {*front, largest_within(problem, seed)[2], problem.space.smallest()}
     pool = {net: float(np.log(costs.of(net)[0])) for net in drawn if net not in known}
-    macs, found = np.log([costs.of(net)[0] for net in front]), dict[Architecture, float]()
-    for mark in np.linspace(macs.min(), macs.max(), RANDOM + 2)[1:-1]:
-        if not pool:
-            break
-        beside = [(float(one), _next_above(pool, float(one))) for one in macs]
+    left, found = [float(np.log(costs.of(net)[0])) for net in front], dict[Architecture, float]()
+    for mark in np.linspace(min(left), max(left), RANDOM + 2)[1:-1]:
+        beside = [(macs, _next_above(pool, macs)) for macs in left if pool]
         near = [pair for pair in beside if 0 <= pool[pair[1]] - pair[0] < NEAR] or beside
-        _, chosen = min(near, key=lambda pair: abs(pair[0] - float(mark)))
-        found[chosen] = pool.pop(chosen)
+        if near:
+            macs, chosen = min(near, key=lambda pair: abs(pair[0] - float(mark)))
+            left.remove(macs)
+            found[chosen] = pool.pop(chosen)
     return sorted(found, key=lambda net: found[net])
 
 
