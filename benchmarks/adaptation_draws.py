@@ -73,15 +73,16 @@ def volumes(data: str, draws: tuple[Draw, Draw], options: TransferOptions) -> li
 def main(
     data: Annotated[list[str], typer.Argument(help="Image folders, or names of data sets.")],
     seeds: Annotated[int, typer.Option(help="Searches with each kind of draws.")] = 2,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first of them.")] = 0,
     max_macs: Annotated[int | None, typer.Option(help="Limit on multiply-adds.")] = None,
     results: Annotated[Path | None, typer.Option(help="JSON lines, one for each search.")] = None,
 ) -> None:
     """Prints means over seeds; nothing is fine-tuned."""
-    amounts = Overrides.model_validate({"finetuning": "0 steps", "front": 2, "controls": "none"})
+    amounts: Overrides = {"finetuning": "0 steps", "front": 2, "controls": "none"}
     table = Table("data", "drawn", "hypervolume after each round, mean over seeds")
     for name in data:
         found: dict[str, list[list[float]]] = {draws: [] for draws in DRAWS}
-        for seed in range(seeds):
+        for seed in range(first_seed, first_seed + seeds):
             options = TransferOptions(data=name, seed=seed, threads=1, max_macs=max_macs, overrides=amounts)
             for draws, pair in DRAWS.items():
                 found[draws].append(volumes(name, pair, options))

@@ -59,7 +59,7 @@ def choices(
 ) -> list[Evaluation]:
     """What may be picked out of a finished run, best first.
 
-    The Pareto set by what the search measured; before it the row that closes the front without being in it, which
+    The Pareto set by what the search measured; before it the row that joined the front without being in it, which
     no other one of the front reaches.
 
     Args:

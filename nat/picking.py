@@ -24,7 +24,7 @@ def pick(
     """Writes the most accurate subnet within the limits as a bundle.
 
     All Pareto-optimal subnets of the run's last round are eligible, also those that the run did not fine-tune: these
-    get the adapted supernet's weights, and are fine-tuned on request. So is the largest subnet if it closes the front.
+    get the adapted supernet's weights, and are fine-tuned on request. So is the largest subnet if it joined the front.
 
     Args:
         run: folder of a finished run.

@@ -121,24 +121,29 @@ class Transfer(Job):
         tuned = {architecture: self.tuned(architecture, self.folder.subnets) for architecture in front}
         controls = [Control.of(name, kind, self.tuned(net, self.folder.controls)) for name, kind, net in beside]
         controls += [control for net in self._further(front[-1:]) if (control := outsider(self, net))]
-        closing = self._closing(tuned, controls)
-        if closing is not None:
+        joining = self._joining(tuned, controls)
+        if joining is not None:
             controls = [self._moved(control) if control.kind == "largest" else control for control in controls]
-            tuned[closing.architecture] = load_bundle(self.folder.subnets / closing.architecture.id)
-        report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls, closing)
+            tuned[joining.architecture] = load_bundle(self.folder.subnets / joining.architecture.id)
+        report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls, joining)
         self._write_page()
         return report
 
-    def _closing(self, tuned: Mapping[Architecture, Bundle], controls: Sequence[Control]) -> Evaluation | None:
-        """The largest subnet, where it keeps the limits and no fine-tuned net of the front reaches it; else None.
+    def _joining(self, tuned: Mapping[Architecture, Bundle], controls: Sequence[Control]) -> Evaluation | None:
+        """The largest subnet that keeps the limits, where no fine-tuned net of the front reaches it; else None.
 
         With the supernet's weights it is often no better than cheaper subnets, and the search leaves it behind; on its
         own weights it may be.
         """
         control = next((control for control in controls if control.kind == "largest"), None)
-        if control is None or self.options.finetune_at is not None or ERROR not in self.problem.names:
+        if (
+            control is None
+            or control.architecture is None
+            or self.options.finetune_at is not None
+            or ERROR not in self.problem.names
+        ):
             return None
-        net, top1 = self.problem.space.largest(), control.metrics["val"]["top1"]
+        net, top1 = control.architecture, control.metrics["val"]["top1"]
         reached = any(bundle.metrics["val"]["top1"] >= top1 for bundle in tuned.values())
         if reached or not self.problem.allows(self.problem.space.encode([net])).all():
             return None

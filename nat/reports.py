@@ -33,7 +33,10 @@ from nat.supernet.architecture import Architecture
 from nat.verdict import comparisons, whether_it_paid
 from nat.warm_start import gain
 
-CLOSES = "The largest subnet is more accurate on validation images than every other net of the front, which it closes."
+JOINS = (
+    "The largest subnet that keeps the limits is more accurate on validation images than every net that the search "
+    "put on the front, and stands there, too."
+)
 
 
 def write_report(
@@ -43,7 +46,7 @@ def write_report(
     evaluations: Sequence[Evaluation],
     tuned: Mapping[Architecture, Bundle],
     controls: Sequence[Control],
-    closing: Evaluation | None = None,
+    joining: Evaluation | None = None,
 ) -> dict[str, Any]:
     """Writes front.json, last of all, as it says that the run is finished, and the pictures.
 
@@ -54,22 +57,22 @@ def write_report(
         evaluations: those with the final weights.
         tuned: the bundles of the front.
         controls: what the front is compared with.
-        closing: the largest subnet, if it stands at the end of the front, though the search's ranking left it out. It
-            is not what the search is judged by.
+        joining: the largest subnet, if it stands on the front, though the search's ranking left it out. It is not
+            what the search is judged by.
 
     Returns:
         The content of front.json.
     """
     front = [e for e in pareto_set(problem, evaluations) if e.architecture in tuned]
-    if closing is not None:  # the search may have found it, and left it out of what is fine-tuned
-        front = [e for e in front if e.architecture != closing.architecture]
+    if joining is not None:  # the search may have found it, and left it out of what is fine-tuned
+        front = [e for e in front if e.architecture != joining.architecture]
     if not front:
         raise TransferError("no subnet could be evaluated with the final weights.")
     correct = {bundle.metrics["id"]: read_correct(bundle.path) for bundle in tuned.values()}
     columns = columns_of(problem)
-    whole = [*front, *([closing] if closing else [])]
+    whole = [*front, *([joining] if joining else [])]
     rows = [row(e, tuned[e.architecture].metrics, columns, correct[e.architecture.id]) for e in whole]
-    found = rows[: len(front)]
+    found, rows = rows[: len(front)], sorted(rows, key=lambda net: net["macs"])
     control_rows = [_control_row(control, problem) for control in controls]
     tie = ties(rows, correct)
     with Archive(folder.archive) as archive:
@@ -88,7 +91,7 @@ def write_report(
     report["verdict"] = [
         *([paid] if paid else []),
         *verdict(found, control_rows, report["limits"]),
-        *([CLOSES] if closing else []),
+        *([JOINS] if joining else []),
         *([tie["says"]] if tie else []),
         *warm,
     ]

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +21,8 @@ from rich.text import Text
 
 from nat.files import as_text
 from nat.progress import Task
+
+ID = 10  # characters of a subnet's id
 
 
 class _BarTask:
@@ -117,8 +119,10 @@ def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[S
     """
     table = Table(title=Text(as_text(title)), title_justify="left", header_style="bold")
     for heading, justify in columns:
-        whole = heading in ("name", "subnet")  # to be copied
-        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold", no_wrap=whole)
+        whole = heading == "name" or justify == "right"  # names are copied, numbers are read
+        least = ID if heading == "subnet" else None  # the ids are whole; names of controls may go on below
+        side: Literal["left", "right"] = "right" if justify == "right" else "left"
+        table.add_column(heading, justify=side, overflow="fold", no_wrap=whole, min_width=least)
     for row in rows:
         table.add_row(*(Text(as_text(cell)) for cell in row))  # names of files and classes are anybody's, and no markup
     Console().print(table, highlight=False)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from nat.archive import Archive
-from nat.reports import CLOSES
+from nat.reports import JOINS
 
 Command = Callable[..., Any]
 DATA = re.compile('<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
@@ -84,10 +84,10 @@ def test_pareto_is_what_pick_chooses_from(run: Path, command: Command, tmp_path:
         assert content["nets"][outcome.json["id"]] == within[0], "they come with the best first"
 
 
-def test_the_searched_come_by_accuracy_behind_what_closes_the_front(run: Path) -> None:
+def test_the_searched_come_by_accuracy_behind_what_joined_the_front(run: Path) -> None:
     content = said(run / "report.html")
     front, ids = read(run / "front.json"), content["pareto"]
-    closing = [front["front"][-1]["id"]] if CLOSES in front["verdict"] else []
+    closing = [front["front"][-1]["id"]] if JOINS in front["verdict"] else []
     assert ids[: len(closing)] == closing
     accuracies = [content["nets"][id]["val_top1"] for id in ids[len(closing) :]]
     assert accuracies == sorted(accuracies, reverse=True)

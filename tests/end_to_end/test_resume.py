@@ -22,7 +22,7 @@ from nat.archive import Archive
 from nat.errors import RunError
 from nat.main import main
 from nat.pipeline import resume
-from nat.reports import CLOSES
+from nat.reports import JOINS
 
 Command = Callable[..., Any]
 Words = Callable[..., list[str]]
@@ -236,7 +236,7 @@ def test_an_unfinished_run_shows_the_best_so_far_and_gives_nothing_away(
     assert (so_far["finished"], so_far["controls"]) == (False, [])
     for key in ("hypervolume", "evaluations", "rounds", "failures"):
         assert so_far[key] == whole[key], key
-    searched = whole["front"][: -1 if CLOSES in whole["verdict"] else None]
+    searched = whole["front"][: -1 if JOINS in whole["verdict"] else None]
     assert [net["val_top1"] for net in so_far["front"]] == [net["val_top1"] for net in searched]
     assert not any(net["finetuned"] for net in so_far["front"])
     picked = command("pick", copied, "-o", tmp_path / "picked")

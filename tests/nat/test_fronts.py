@@ -71,7 +71,7 @@ def test_within_keeps_the_limits_and_the_order(problem: SearchProblem, ladder) -
     assert errors(within(replace(problem, max_error=0.45), ladder)) == [0.4, 0.3, 0.2]
 
 
-def test_choices_begin_with_what_closes_the_front_then_follow_the_search(problem: SearchProblem, ladder) -> None:
+def test_choices_begin_with_what_joined_the_front_then_follow_the_search(problem: SearchProblem, ladder) -> None:
     pareto = [ladder[i] for i in (0, 1, 3, 5, 6, 7)]
     rows = [row(evaluation, None) for evaluation in (ladder[0], ladder[7])]
     assert choices(problem, ladder, rows) == pareto[::-1]
