@@ -67,8 +67,8 @@ def train_sandwich(
 def train_pool(adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
     """`train_sandwich` on a member of the pool and an architecture drawn uniformly: what is evaluated, and what may be.
 
-    NAT draws both gene by gene from the pool. Pools begin as samples spread over the costs, which lean to the extremes;
-    nets trained on nothing else were 2 to 3 points less accurate, all the pool's own among them (docs/method.md).
+    NAT draws both gene by gene from the pool. Pools begin as samples spread over the costs, which lean to the extremes
+    of every choice; of four ways to draw, this one was the best by a little (benchmarks/adaptation_draws.py).
     """
 
     def draw(rng: Generator) -> Encodings:
