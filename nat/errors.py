@@ -33,6 +33,11 @@ class TransferError(NatError, RuntimeError):
     """The work itself failed: training diverged, no candidate could be evaluated."""
 
 
+def reason_of(error: Exception) -> str:
+    """The first line of what another library says, for a message of ours; its kind where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0][:160]
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
     """The error for a name that is not in a catalogue, with the nearest spelling and all choices.
 

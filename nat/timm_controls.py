@@ -21,7 +21,7 @@ from nat.bootstrap import CORRECT
 from nat.bundle import whole_folder
 from nat.controls import Control
 from nat.datasets.preprocess import Triple
-from nat.errors import InputError
+from nat.errors import InputError, reason_of
 from nat.evaluation import Normalisation, SubnetEvaluator
 from nat.files import read_json, write_json
 from nat.pretrained.timm_models import check_known, load_any
@@ -163,10 +163,9 @@ def check_named(model: str, weights: Path | None, num_classes: int, resolutions:
         try:
             timm_costs(model, resolution, num_classes)
         except Exception as error:  # networks refuse sizes in many ways
-            reason = (str(error) or type(error).__name__).splitlines()[0][:160]
             raise InputError(
                 f"expected a timm model that takes images of {resolution} px, as nets of this run do, got '{model}' "
-                f"({reason}). Name another --control-model."
+                f"({reason_of(error)}). Name another --control-model."
             ) from error
 
 

@@ -18,7 +18,7 @@ from timm.layers import Conv2dSame, SqueezeExcite  # type: ignore[attr-defined] 
 from timm.models._efficientnet_blocks import ConvBnAct, DepthwiseSeparableConv, InvertedResidual
 from torch import Tensor, nn
 
-from nat.errors import CheckpointError, InputError
+from nat.errors import CheckpointError, InputError, reason_of
 from nat.pretrained.card import Card
 from nat.pretrained.fitting import check_finite, compare, named_in_errors
 from nat.pretrained.published import trained_on
@@ -93,10 +93,9 @@ def _published(model: str, spelling: str) -> nn.Module:
     try:
         network: nn.Module = create_model(model, pretrained=True)
     except Exception as error:  # a hub fails in many ways
-        reason = (str(error) or type(error).__name__).splitlines()[0][:160]
         raise InputError(
-            f"cannot get the weights of '{model}' ({reason}). Without a network, get the file elsewhere and name it: "
-            f"{spelling}."
+            f"cannot get the weights of '{model}' ({reason_of(error)}). Without a network, get the file elsewhere and "
+            f"name it: {spelling}."
         ) from error
     return network.eval()
 
