@@ -7,6 +7,7 @@ images.original(preprocess)    # the same from the files at full size: what repo
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ class ImageSet:
                 f"{len(self.labels)} labels and {'no' if paths is None else len(paths)} paths"
             )
         self._cache: OrderedDict[tuple[str, _Shape], Tensor] = OrderedDict()
+        self._lock = Lock()  # networks are measured from several threads
 
     def __len__(self) -> int:
         """Number of images."""
@@ -73,7 +75,12 @@ class ImageSet:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the cache out of pickles: another process makes its own where it needs it."""
-        return {**self.__dict__, "_cache": OrderedDict()}
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"} | {"_cache": OrderedDict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what `__getstate__` gave."""
+        self.__dict__.update(state)
+        self._lock = Lock()
 
     def subset(self, indices: Sequence[int] | np.ndarray[Any, Any] | Tensor) -> "ImageSet":
         """The images of these indices, in this order.
@@ -124,11 +131,12 @@ class ImageSet:
         return torch.stack([preprocess.shape(image) for image in self.images])
 
     def _cached(self, key: tuple[str, _Shape], make: Callable[[], Tensor]) -> Tensor:
-        result = self._cache.pop(key) if key in self._cache else make()
-        self._cache[key] = result  # popped and put back, so the order is that of use
-        while len(self._cache) > 1 and sum(kept.nbytes for kept in self._cache.values()) > CACHE_BYTES:
-            self._cache.popitem(last=False)
-        return result
+        with self._lock:
+            result = self._cache.pop(key) if key in self._cache else make()
+            self._cache[key] = result  # popped and put back, so the order is that of use
+            while len(self._cache) > 1 and sum(kept.nbytes for kept in self._cache.values()) > CACHE_BYTES:
+                self._cache.popitem(last=False)
+            return result
 
 
 def _shape_of(preprocess: Preprocess) -> _Shape:

@@ -51,7 +51,8 @@ def planned(options: ComparisonOptions, folder: ComparisonFolder, progress: Prog
     prices = {name: job.prices(make_searcher(name, job.amounts, plan.rounds), evaluator) for name in options.searchers}
     shares = [Share(name, equal_plan(plan, prices[name], budget, name), prices[name]) for name in options.searchers]
     tuning, macs = steps_of(job.amounts.finetuning, stream.steps_per_epoch), _budgets(job, options.macs)
-    trial = Trial(job.problem, job.supernet, stream, evaluator, len(job.splits.val) + len(job.splits.test))
+    images, workers = len(job.splits.val) + len(job.splits.test), job.workers(len(macs))
+    trial = Trial(job.problem, job.supernet, stream, evaluator, images, workers)
     amounts = job.amounts.model_dump(mode="json") | {"controls": "none", "finetuning": f"{tuning} steps"}
     seconds = _forecast(trial, shares, control.step, tuning, len(macs))
     return Comparison(options, amounts, budget, default, macs, tuning, tuple(shares), seconds), shared

@@ -17,11 +17,14 @@ from nat.finetuning import train_subnet
 from nat.finetuning_recipe import FinetuneRecipe
 from nat.plan import Plan, Speeds, TimedPlan, within_time
 from nat.problem import SearchProblem
+from nat.progress import Progress, Silence
 from nat.searchers.sandwich import PASSES
 from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import sample_stratified
+from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
 from nat.supernet.training import Schedule, WeightTrainer, sandwich_step
+from nat.workers import Workers
 
 TUNING_STEPS = 3
 
@@ -36,6 +39,7 @@ class Trial:
         stream: training batches.
         evaluator: measures architectures.
         images: validation and test images that a fine-tuned subnet is measured on.
+        workers: how many subnets are fine-tuned at once.
         passes: networks that run in a training step of the strategy; the sandwich's are timed.
     """
 
@@ -44,6 +48,7 @@ class Trial:
     stream: TrainStream
     evaluator: SubnetEvaluator
     images: int
+    workers: Workers
     passes: float = PASSES
 
     def speeds(self) -> Speeds:
@@ -79,11 +84,18 @@ class Trial:
         return self.passes / PASSES * float(np.mean([_seconds(partial(step, size)) for size in space.resolutions]))
 
     def _tuning_step(self, net: Architecture) -> float:
-        """One step of fine-tuning a subnet."""
-        subnet, device = self.supernet.extract(net, fast=True), self.evaluator.device
-        train_subnet(subnet, self.stream, FinetuneRecipe(1, 1e-6), device)
-        several = FinetuneRecipe(TUNING_STEPS, 1e-6)
-        return _seconds(partial(train_subnet, subnet, self.stream, several, device)) / TUNING_STEPS
+        """One step of fine-tuning a subnet: of as many as there are at once, the share of each in the time."""
+        count, device = self.workers.count, self.evaluator.device
+        subnets = [self.supernet.extract(net, fast=True) for _ in range(count)]
+
+        def train(subnet: Subnet, steps: int, _: Progress) -> Subnet:
+            return train_subnet(subnet, self.stream, FinetuneRecipe(steps, 1e-6), device)
+
+        def train_all(steps: int) -> None:
+            self.workers.run([partial(train, subnet, steps) for subnet in subnets], Silence(), "", steps * count)
+
+        train_all(1)
+        return _seconds(partial(train_all, TUNING_STEPS)) / (TUNING_STEPS * count)
 
 
 def _seconds(work: Callable[[], object]) -> float:

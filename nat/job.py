@@ -3,7 +3,9 @@
 import copy
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from nat.objectives import read_objectives
 from nat.options import TransferOptions, steps_of
 from nat.plan import Plan, within_evaluations
 from nat.preparation import (
+    MACHINE_THREADS,
     feasible,
     latency_table,
     limits_of,
@@ -49,6 +52,7 @@ from nat.supernet.costs import CostTable
 from nat.supernet.supernet import Supernet
 from nat.tuning import Tuner, told_of
 from nat.warm_start import seeds_of
+from nat.workers import Workers
 
 PACKAGES = ("neural-architecture-transfer", "torch", "torchvision", "timm", "pymoo", "numpy", "scikit-learn")
 
@@ -100,7 +104,7 @@ class Job:
         if isinstance(searcher, TrainedSearcher):
             self.shared, self.held_out = hold_out(self.splits, searcher.share, options.seed)
         self.space = space = transfer_space(self.card.space, options, self.splits)
-        torch.set_num_threads(options.threads or suitable_threads(space))
+        torch.set_num_threads(options.threads or suitable_threads(space.resolutions[-1]))
         limits, classes = limits_of(options), self.splits.num_classes
         replace(limits, max_latency_ms=None).check(CostTable(space, classes))  # before latency is measured
         self.latency = latency_table(options, space, classes, self.device, folder.latency, progress)
@@ -146,12 +150,19 @@ class Job:
         texts = (self.amounts.first_training, self.amounts.round_training)
         return self._within_evaluations(*(steps_of(text, stream.steps_per_epoch) for text in texts))
 
-    def time_budget(self, stream: TrainStream, evaluator: SubnetEvaluator) -> TimeBudget:
-        """What keeps the run within its time; times a few steps and evaluations."""
+    def workers(self, nets: int) -> Workers:
+        """How many of so many nets are fine-tuned at once: one on a GPU, which many would only share."""
+        threads = torch.get_num_threads()
+        if self.device.type != "cpu":
+            return Workers(1, threads)
+        return Workers.sharing(self.options.threads or MACHINE_THREADS, threads, nets)
+
+    def time_budget(self, stream: TrainStream, evaluator: SubnetEvaluator, nets: int) -> TimeBudget:
+        """What keeps the run within its time, so many nets to be fine-tuned; times a few steps and evaluations."""
         assert self.options.time is not None
         self.progress.say(f"keeping to {self.options.time:.0f} s")
         images = len(self.splits.val) + len(self.splits.test)
-        trial = Trial(self.problem, self.supernet, stream, evaluator, images, self.passes)
+        trial = Trial(self.problem, self.supernet, stream, evaluator, images, self.workers(nets), self.passes)
         return TimeBudget(self.options.time, self.folder.elapsed, self.folder.plan, trial)
 
     def tuning_steps(self, stream: TrainStream) -> int:
@@ -218,29 +229,42 @@ class Job:
         batching = replace(batching, min_crop_area=crop_area, evenness=even)
         return training_stream(self.splits.train if images is None else images, batching, device=self.device)
 
-    def tuner(self, normalisation: Normalisation | None = None) -> Tuner:
+    def tuner(self, normalisation: Normalisation | None = None, progress: Progress | None = None) -> Tuner:
         """What fine-tunes and measures the nets of this run, all alike but for what images are normalised with."""
         stream = self.stream(self.options.seed + 1, normalisation=normalisation)
         weights = () if self.class_weights is None else tuple(self.class_weights.tolist())
         recipe = FinetuneRecipe(self.tuning_steps(stream), self.amounts.finetuning_rate, class_weights=weights)
         data = told_of(self.splits, self.options)
         preprocessing = self.preprocessing(normalisation)
-        return Tuner(self.splits, stream, recipe, preprocessing, data, self.device, self.progress)
+        return Tuner(self.splits, stream, recipe, preprocessing, data, self.device, progress or self.progress)
 
-    def tuned(self, architecture: Architecture, where: Path) -> Bundle:
-        """The fine-tuned bundle of an architecture, from the run's folders if it is there."""
-        ready = [folder / architecture.id for folder in (self.folder.subnets, where)]
-        path = next((path for path in ready if path.is_dir()), None)
-        if path is None:
-            path = where / architecture.id
-            started = time.perf_counter()
-            self.write_subnet(architecture, path, finetune=True)
-            self.folder.log("finetune", time.perf_counter() - started, {"id": architecture.id})
-        return load_bundle(path)
+    def tuned(self, places: Mapping[Architecture, Path]) -> dict[Architecture, Bundle]:
+        """The fine-tuned bundles of architectures, from the run's folders where they are there, else made.
 
-    def write_subnet(self, architecture: Architecture, path: Path, *, finetune: bool) -> None:
+        Args:
+            places: the folder that each one's bundle is to be in.
+        """
+        paths = {net: self.folder.subnets / net.id for net in places}
+        paths = {net: path if path.is_dir() else places[net] / net.id for net, path in paths.items()}
+        missing = [net for net, path in paths.items() if not path.is_dir()]
+        missing.sort(key=lambda net: -self.problem.costs.of(net)[0])  # so that no worker is long alone at the end
+        workers = self.workers(len(places))
+        steps = len(missing) * self.tuning_steps(self.stream(self.options.seed + 1))
+        works = [partial(self._tune, net, paths[net], workers.count) for net in missing]
+        workers.run(works, self.progress, f"fine-tuning {len(missing)} nets, {workers.count} at once", steps)
+        return {net: load_bundle(path) for net, path in paths.items()}
+
+    def _tune(self, architecture: Architecture, path: Path, at_once: int, progress: Progress) -> None:
+        """Makes one bundle; its seconds are its share of those that several took together."""
+        started = time.perf_counter()
+        self.write_subnet(architecture, path, finetune=True, progress=progress)
+        self.folder.log("finetune", (time.perf_counter() - started) / at_once, {"id": architecture.id})
+
+    def write_subnet(
+        self, architecture: Architecture, path: Path, *, finetune: bool, progress: Progress | None = None
+    ) -> None:
         """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""
-        subnet, tuner = self.evaluator().calibrated(self.supernet, architecture), self.tuner()
+        subnet, tuner = self.evaluator().calibrated(self.supernet, architecture), self.tuner(progress=progress)
         tuned = finetune and tuner.train(subnet, architecture.resolution, architecture.id)
         tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=Path(self.options.supernet).name)
 

@@ -112,14 +112,14 @@ class Transfer(Job):
             raise self._too_inaccurate(evaluations)
         front = self._reported(evaluations)
         beside = subnets_beside(self.amounts.controls, self.problem, front, self.options.seed)
+        places = {net: self.folder.controls for _, _, net in beside} | dict.fromkeys(front, self.folder.subnets)
         if self.options.time is not None:
             stream = self.stream(self.options.seed + 1)
-            budget = self.time_budget(stream, self.evaluator())
-            # the network of another kind is taken to cost what the largest subnet does
-            nets = [*{*front, *(net for _, _, net in beside)}, *self._further([self.problem.space.largest()])]
-            self.settled_steps = budget.settle(nets, self.tuning_steps(stream))
-        tuned = {architecture: self.tuned(architecture, self.folder.subnets) for architecture in front}
-        controls = [Control.of(name, kind, self.tuned(net, self.folder.controls)) for name, kind, net in beside]
+            budget = self.time_budget(stream, self.evaluator(), len(places))
+            self.settled_steps = budget.settle(self._timed(list(places)), self.tuning_steps(stream))
+        bundles = self.tuned(places)
+        tuned = {architecture: bundles[architecture] for architecture in front}
+        controls = [Control.of(name, kind, bundles[net]) for name, kind, net in beside]
         controls += [control for net in self._further(front[-1:]) if (control := outsider(self, net))]
         joining = self._joining(tuned, controls)
         if joining is not None:
@@ -157,6 +157,16 @@ class Transfer(Job):
         if control.path != path:
             control.path.replace(path)
         return replace(control, path=path)
+
+    def _timed(self, nets: list[Architecture]) -> list[Architecture]:
+        """What the time for fine-tuning is shared out to, where several are fine-tuned at once.
+
+        The dearest may be alone at the end; a network of another kind, taken to cost what the largest subnet does, has
+        none beside it either.
+        """
+        at_once = self.workers(len(nets)).count
+        dearest = max(nets, key=lambda net: self.problem.costs.of(net)[0])
+        return [*nets, *[dearest] * (at_once - 1), *self._further([self.problem.space.largest()]) * at_once]
 
     def _further(self, nets: list[Architecture]) -> list[Architecture]:
         """The nets if a control that is no subnet is asked for, else none."""
@@ -241,7 +251,7 @@ class Transfer(Job):
             return plan, Pace()
         named = self.amounts.controls != "all" and self.options.control_model is not None
         nets = self.amounts.front + COUNT[self.amounts.controls] + named
-        timed = self.time_budget(stream, evaluator).plan(plan, self.tuning_steps(stream), nets)
+        timed = self.time_budget(stream, evaluator, nets).plan(plan, self.tuning_steps(stream), nets)
         return timed.plan, Pace(self.folder.elapsed, timed.until, timed.speeds)
 
     def _start(self, evaluator: SubnetEvaluator) -> None:

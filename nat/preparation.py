@@ -173,9 +173,9 @@ def _feasible(space: MobileNetSpace, limits: Limits, num_classes: int, latency: 
     return True
 
 
-def suitable_threads(space: MobileNetSpace) -> int:
+def suitable_threads(resolution: int) -> int:
     """CPU threads worth having: one for tiny images, whose operations are too short to share, else the machine's."""
-    return 1 if space.resolutions[-1] < SHARED_RESOLUTION else MACHINE_THREADS
+    return 1 if resolution < SHARED_RESOLUTION else MACHINE_THREADS
 
 
 def make_searcher(name: str, amounts: Effort, rounds: int | None = None) -> Searcher:

@@ -20,7 +20,7 @@ from nat.evaluation import Preprocessing, SubnetEvaluator
 from nat.finetuning import Best
 from nat.finetuning_recipe import FinetuneRecipe
 from nat.options import TransferOptions, checked, steps_of
-from nat.preparation import MACHINE_THREADS, looked_over, read_splits, torch_device, with_absolute_paths
+from nat.preparation import looked_over, read_splits, suitable_threads, torch_device, with_absolute_paths
 from nat.progress import Progress
 from nat.run_folder import check_new
 from nat.supernet.calibration import recalibrate
@@ -90,7 +90,7 @@ def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progre
     steps_of(options.amount, 1)  # what cannot be is said before the images are read
     options = replace(options, teacher=_teacher_folder(path, options))
     device = torch_device(options.device)
-    torch.set_num_threads(options.threads or bundle.metrics.get("threads") or MACHINE_THREADS)
+    torch.set_num_threads(options.threads or suitable_threads(bundle.preprocess.crop))
     asked = _asked(bundle, options)
     splits = read_splits(asked, progress)
     same = _check_images(bundle, splits, asked, options)

@@ -33,6 +33,7 @@ ROWS = [
         "nat.run_folder",
         "nat.finetuning_recipe",
         "nat.surrogates",
+        "nat.workers",
     },
     {
         "nat.attempts",

@@ -35,7 +35,7 @@ def latency(
     chosen = torch_device(device)
     _, card = load_supernet(supernet, seed=0)
     space = card.space.with_resolutions(read_sizes(resolutions)) if resolutions else card.space
-    torch.set_num_threads(threads or suitable_threads(space))
+    torch.set_num_threads(threads or suitable_threads(space.resolutions[-1]))
     with counted(ConsoleProgress(quiet=json), "measuring latency") as report:
         table = measure_table(space, card.num_classes, chosen, report)
     found = SpaceLatency(space, table)

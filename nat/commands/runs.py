@@ -80,7 +80,7 @@ def transfer(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: those of the machine.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Where named data sets lie.")] = None,
     store_size: Annotated[
         int | None, typer.Option(help="Larger images are shrunk to this short side in memory; less takes less.")
