@@ -66,7 +66,7 @@ def alone(folder: RunFolder, architecture: Architecture, seconds: float) -> tupl
     if steps < 1:
         raise typer.BadParameter(f"{seconds:.0f} s leave no time for a step.")
     subnet = trained(steps).cpu()
-    return measure(subnet, job.preprocessing(architecture.resolution), job.splits.test)["top1"], steps
+    return measure(subnet, job.preprocessing()(architecture.resolution), job.splits.test)["top1"], steps
 
 
 def main(

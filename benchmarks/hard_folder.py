@@ -13,7 +13,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hard_images import harden
@@ -25,14 +25,15 @@ from nat.files import read_json
 from nat.options import TransferOptions
 from nat.pipeline import transfer
 
-AMOUNTS = {
+AMOUNTS: dict[str, bool | int | float | str] = {
     **{"initial": 8, "rounds": 1, "per_round": 4, "archive": 8, "front": 2, "controls": "none"},
     **{"first_training": "100 steps", "round_training": "20 steps", "finetuning": "300 steps", "batch": 32},
 }
+Balance = Literal["none", "sampler", "loss", "auto"]
 KEYS = ("balanced_accuracy", "rare_recall", "common_recall", "top1")
 
 
-def measured(data: Path, rare: list[str], balance: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+def measured(data: Path, rare: list[str], balance: Balance, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """One transfer: means over the nets of its front, of test images, and CPU seconds."""
     options = TransferOptions(
         data=str(data), supernet=arguments.supernet, balance=balance, seed=seed, threads=1, device="cpu",

@@ -200,6 +200,7 @@ def read_landscape(name: str, folder: Path) -> Landscape:
 def shuffled(landscape: Landscape, seed: int) -> Landscape:
     """A table whose rows, error and costs, are dealt out anew, so that nothing can be learned from the genes."""
     costs = landscape.problem.costs
+    assert isinstance(costs, TableCosts)
     rows = np.random.default_rng(seed).permutation(costs.space.size())
     errors = landscape.error(_all(costs.space))
     return from_table(f"shuffled-{landscape.name}", TableCosts(costs.space, costs.table[rows]), errors[rows])

@@ -108,7 +108,7 @@ def _hooks(network: nn.Module, calls: Counter[str]) -> Iterator[None]:
             output.register_hook(lambda gradient: calls.update(["backward"]))
 
     cells = [cell for cell in network.modules() if isinstance(cell, MixedCell)]
-    operations = [option for cell in cells for edge in cell.operations for option in edge]
+    operations = [option for cell in cells for edge in cell.operations for option in edge.children()]
     handles = [option.register_forward_hook(count) for option in operations]
     yield
     for handle in handles:

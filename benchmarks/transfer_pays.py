@@ -9,7 +9,7 @@ seeds.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ def top1(supernet: Supernet, card: Card, splits: Splits, setting: Setting, seed:
     return 1 - SubnetEvaluator(splits.train, splits.test, preprocessing).error_of(subnet)
 
 
-def compare(name: str, data: str, setting: Setting, seeds: int) -> dict[str, object]:
+def compare(name: str, data: str, setting: Setting, seeds: int) -> dict[str, Any]:
     """Accuracies from the supernet and from scratch on one data set."""
     splits = load_dataset(data, store_size=setting.resolution * 5 // 4)
     found: dict[str, list[float]] = {"supernet": [], "scratch": []}
@@ -97,7 +97,7 @@ def main(
     for column in ("data", "train / test", "from the supernet", "from scratch", "gain"):
         table.add_column(column)
     for row in results:
-        sides = (f"{np.mean(row[side]):.3f} ± {np.std(row[side]):.3f}" for side in ("supernet", "scratch"))  # type: ignore[arg-type]
+        sides = (f"{np.mean(row[side]):.3f} ± {np.std(row[side]):.3f}" for side in ("supernet", "scratch"))
         table.add_row(str(row["data"]), f"{row['train']} / {row['test']}", *sides, f"{row['gain']:+.3f}")
     Console().print(table)
 

@@ -42,7 +42,7 @@ def lines(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """Rows of the table: the front's nets, then the controls, cheapest first."""
     against = {comparison["control"]: comparison for comparison in found["comparisons"]}
     head = (found["data"], found["supernet"])
-    rows = [(*head, net["id"], *_numbers(net), "") for net in found["front"]]
+    rows: list[tuple[str, ...]] = [(*head, net["id"], *_numbers(net), "") for net in found["front"]]
     for control in sorted(found["controls"], key=lambda control: control["macs"]):
         difference = against.get(control["name"])
         rows.append((*head, control["name"], *_numbers(control), _in_points(difference) if difference else "-"))

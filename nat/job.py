@@ -155,7 +155,8 @@ class Job:
         threads = torch.get_num_threads()
         if self.device.type != "cpu":
             return Workers(1, threads)
-        return Workers.sharing(self.options.threads or MACHINE_THREADS, threads, nets)
+        pixels = self.amounts.batch * self.space.resolutions[-1] ** 2
+        return Workers.sharing(self.options.threads or MACHINE_THREADS, threads, nets, pixels)
 
     def time_budget(self, stream: TrainStream, evaluator: SubnetEvaluator, nets: int) -> TimeBudget:
         """What keeps the run within its time, so many nets to be fine-tuned; times a few steps and evaluations."""

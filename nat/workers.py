@@ -16,7 +16,8 @@ import torch
 
 from nat.progress import Progress, Task
 
-MOST = 4  # at once, of networks that are worth more than one thread: each takes memory
+MEMORY = 10e9  # bytes that all may take together
+PER_PIXEL = 4000  # bytes of training, for each pixel of a batch; the largest subnet of width 1.2 at 128 px takes 3,900
 Result = TypeVar("Result")
 
 
@@ -33,16 +34,18 @@ class Workers:
     threads: int
 
     @classmethod
-    def sharing(cls, machine: int, suitable: int, works: int) -> "Workers":
-        """For a number of networks.
+    def sharing(cls, machine: int, suitable: int, works: int, pixels: int) -> "Workers":
+        """For a number of networks, as many at once as memory and threads allow.
 
         Args:
             machine: CPU threads there are.
             suitable: threads that are worth having for one of the networks alone.
             works: networks in all, also those that are done; what each has may not depend on what is left.
+            pixels: of a training batch.
         """
-        threads = max(1, suitable // max(1, min(works, MOST)))
-        return cls(max(1, min(works, machine // threads)), threads)
+        most = max(1, min(works, int(MEMORY / (PER_PIXEL * pixels))))
+        threads = max(1, suitable // most)
+        return cls(max(1, min(most, machine // threads)), threads)
 
     def run(
         self, works: Sequence[Callable[[Progress], Result]], progress: Progress, title: str, steps: int

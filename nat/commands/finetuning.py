@@ -49,7 +49,9 @@ def finetune(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same result.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: those of the machine, 1 below 64 px.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads. Default: those of the machine, 1 below 64 px.")
+    ] = None,
     data_root: Annotated[str | None, typer.Option(help="Where named data sets lie, beside --data.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:

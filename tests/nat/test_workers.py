@@ -42,20 +42,23 @@ class Counted:
 
 
 @pytest.mark.parametrize(
-    ("machine", "suitable", "works", "expected"),
+    ("machine", "suitable", "works", "side", "expected"),
     [
-        (2, 2, 9, (2, 1)),
-        (1, 1, 9, (1, 1)),
-        (16, 16, 9, (4, 4)),
-        (16, 16, 3, (3, 5)),
-        (16, 1, 9, (9, 1)),  # tiny images: a thread each
-        (16, 16, 1, (1, 16)),
-        (6, 6, 0, (1, 6)),
-        (2, 8, 9, (1, 2)),  # asked for more than there are
+        (2, 2, 9, 64, (2, 1)),
+        (1, 1, 9, 64, (1, 1)),
+        (16, 16, 9, 64, (9, 1)),
+        (16, 16, 3, 64, (3, 5)),
+        (7, 7, 9, 64, (7, 1)),
+        (16, 16, 9, 128, (2, 8)),  # memory for two
+        (16, 16, 9, 224, (1, 16)),
+        (16, 1, 9, 32, (9, 1)),  # tiny images: a thread each
+        (16, 16, 1, 64, (1, 16)),
+        (6, 6, 0, 64, (1, 6)),
+        (2, 8, 9, 64, (2, 1)),
     ],
 )
-def test_what_is_shared_out(machine: int, suitable: int, works: int, expected: tuple[int, int]) -> None:
-    found = Workers.sharing(machine, suitable, works)
+def test_what_is_shared_out(machine: int, suitable: int, works: int, side: int, expected: tuple[int, int]) -> None:
+    found = Workers.sharing(machine, suitable, works, pixels=64 * side**2)
     assert (found.count, found.threads) == expected
 
 
