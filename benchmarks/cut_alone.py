@@ -40,7 +40,7 @@ def chosen(report: dict[str, Any], share: float) -> dict[str, dict[str, Any]]:
 
 
 def seconds_for(folder: RunFolder, subnet: str) -> float:
-    """Time of the search, and of one subnet's fine-tuning, which includes measuring it."""
+    """Time of the search, and of one subnet's fine-tuning with its measuring; its share of what several took."""
     lines = [json.loads(line) for line in folder.events.read_text(encoding="utf-8").splitlines()]
     return sum(line["seconds"] for line in lines if line["event"] != "finetune" or line.get("id") == subnet)
 

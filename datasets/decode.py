@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from threading import RLock
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ from nat.errors import InputError
 
 Result = TypeVar("Result")
 
+_FILTERS = RLock()  # for what is changed in `warnings`
 _ORIENTATION = 0x0112  # EXIF tag; its values beyond 1 say how the stored pixels are to be turned
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -145,9 +147,10 @@ def _to_grey(image: Image.Image) -> Image.Image:
 def _quiet() -> Iterator[None]:
     """Silence Pillow's warnings: on images of more than 89 million pixels, odd palettes and broken EXIF data.
 
-    Entered by the calling thread around the pool, since Python keeps warning filters for all threads together.
+    Entered by the calling thread around the pool, and by one at a time, since Python keeps warning filters for all
+    threads together: of two that overlap, the last one to leave would put the first one's back.
     """
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

@@ -24,7 +24,7 @@ def check_memory(paths: Sequence[Path], store_size: int, available: int | None =
     Raises:
         InputError: they would not fit; the message has a store size that would.
     """
-    free = _free_bytes() if available is None else available
+    free = free_bytes() if available is None else available
     if free is None or not paths:
         return
     sizes = [size for path in paths[:: max(1, len(paths) // PROBED)] if (size := _size(path))]
@@ -59,7 +59,7 @@ def _size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _free_bytes() -> int | None:
+def free_bytes() -> int | None:
     """Memory that is free without swapping, in bytes; None where the system does not tell."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()

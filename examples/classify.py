@@ -1,4 +1,4 @@
-"""Classifies images with a subnet's folder, by plain PyTorch.
+"""Classifies images with a subnet's folder, in a few lines of Python.
 
 python examples/classify.py textures-net photos/textures/test/banded/00012.webp
 """

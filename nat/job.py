@@ -105,6 +105,8 @@ class Job:
             self.shared, self.held_out = hold_out(self.splits, searcher.share, options.seed)
         self.space = space = transfer_space(self.card.space, options, self.splits)
         torch.set_num_threads(options.threads or suitable_threads(space.resolutions[-1]))
+        asked = options.threads or MACHINE_THREADS  # a run that is resumed has the same options with its torch threads
+        self.cpus = int(folder.read_config().get("cpus", asked)) if folder.config.is_file() else asked
         limits, classes = limits_of(options), self.splits.num_classes
         replace(limits, max_latency_ms=None).check(CostTable(space, classes))  # before latency is measured
         self.latency = latency_table(options, space, classes, self.device, folder.latency, progress)
@@ -136,6 +138,7 @@ class Job:
             "data": told_of(self.splits, self.options) | looked_over(self.splits, self.options, self.progress),
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "threads": torch.get_num_threads(),
+            "cpus": self.cpus,
             "device": str(self.device),
         }
 
@@ -156,7 +159,7 @@ class Job:
         if self.device.type != "cpu":
             return Workers(1, threads)
         pixels = self.amounts.batch * self.space.resolutions[-1] ** 2
-        return Workers.sharing(self.options.threads or MACHINE_THREADS, threads, nets, pixels)
+        return Workers.sharing(self.cpus, threads, nets, pixels)
 
     def time_budget(self, stream: TrainStream, evaluator: SubnetEvaluator, nets: int) -> TimeBudget:
         """What keeps the run within its time, so many nets to be fine-tuned; times a few steps and evaluations."""
@@ -230,14 +233,14 @@ class Job:
         batching = replace(batching, min_crop_area=crop_area, evenness=even)
         return training_stream(self.splits.train if images is None else images, batching, device=self.device)
 
-    def tuner(self, normalisation: Normalisation | None = None, progress: Progress | None = None) -> Tuner:
+    def tuner(self, normalisation: Normalisation | None = None) -> Tuner:
         """What fine-tunes and measures the nets of this run, all alike but for what images are normalised with."""
         stream = self.stream(self.options.seed + 1, normalisation=normalisation)
         weights = () if self.class_weights is None else tuple(self.class_weights.tolist())
         recipe = FinetuneRecipe(self.tuning_steps(stream), self.amounts.finetuning_rate, class_weights=weights)
         data = told_of(self.splits, self.options)
         preprocessing = self.preprocessing(normalisation)
-        return Tuner(self.splits, stream, recipe, preprocessing, data, self.device, progress or self.progress)
+        return Tuner(self.splits, stream, recipe, preprocessing, data, self.device, self.progress)
 
     def tuned(self, places: Mapping[Architecture, Path]) -> dict[Architecture, Bundle]:
         """The fine-tuned bundles of architectures, from the run's folders where they are there, else made.
@@ -250,22 +253,32 @@ class Job:
         missing = [net for net, path in paths.items() if not path.is_dir()]
         missing.sort(key=lambda net: -self.problem.costs.of(net)[0])  # so that no worker is long alone at the end
         workers = self.workers(len(places))
-        steps = len(missing) * self.tuning_steps(self.stream(self.options.seed + 1))
-        works = [partial(self._tune, net, paths[net], workers.count) for net in missing]
-        workers.run(works, self.progress, f"fine-tuning {len(missing)} nets, {workers.count} at once", steps)
+        at_once = max(1, min(workers.count, len(missing)))
+        tuner, evaluator = self.tuner(), self.evaluator()
+
+        def tune(net: Architecture, progress: Progress) -> None:
+            started = time.perf_counter()
+            self.write_subnet(net, paths[net], finetune=True, tuner=replace(tuner, progress=progress), by=evaluator)
+            seconds = time.perf_counter() - started
+            # of those that several take together its share, so that they add up
+            self.folder.log("finetune", seconds / at_once, {"id": net.id, "at_once": at_once})
+
+        title, steps = f"fine-tuning {len(missing)} nets, {at_once} at once", len(missing) * tuner.recipe.steps
+        workers.run([partial(tune, net) for net in missing], self.progress, title, steps)
         return {net: load_bundle(path) for net, path in paths.items()}
 
-    def _tune(self, architecture: Architecture, path: Path, at_once: int, progress: Progress) -> None:
-        """Makes one bundle; its seconds are its share of those that several took together."""
-        started = time.perf_counter()
-        self.write_subnet(architecture, path, finetune=True, progress=progress)
-        self.folder.log("finetune", (time.perf_counter() - started) / at_once, {"id": architecture.id})
-
     def write_subnet(
-        self, architecture: Architecture, path: Path, *, finetune: bool, progress: Progress | None = None
+        self,
+        architecture: Architecture,
+        path: Path,
+        *,
+        finetune: bool,
+        tuner: Tuner | None = None,
+        by: SubnetEvaluator | None = None,
     ) -> None:
         """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""
-        subnet, tuner = self.evaluator().calibrated(self.supernet, architecture), self.tuner(progress=progress)
+        tuner, by = tuner or self.tuner(), by or self.evaluator()
+        subnet = by.calibrated(self.supernet, architecture)
         tuned = finetune and tuner.train(subnet, architecture.resolution, architecture.id)
         tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=Path(self.options.supernet).name)
 

@@ -104,6 +104,7 @@ class Transfer(Job):
 
     def run(self) -> dict[str, Any]:
         """Searches, fine-tunes, measures, reports; takes up whatever is there already."""
+        self.folder.elapsed()  # the run's clock, before several threads look at it
         if self.latency is not None and not self.folder.latency.is_file():
             write_json(self.folder.latency, self.latency.to_json())  # first: what follows depends on it
         with Archive(self.folder.archive) as archive:

@@ -46,7 +46,7 @@ class RetrainingOptions:
         balance: as in `nat transfer`.
         patience: measurements without a better one after which it ends; None for never.
         device: where it runs.
-        threads: of the CPU; None for the bundle's.
+        threads: of the CPU; None for the machine's, or one for images below 64 px.
         teacher: folder of a bundle or a run whose largest network teaches, where the recipe has `distill`; None for the
             run that the bundle lies in.
     """

@@ -13,6 +13,7 @@ from nat.bundle import answers, metrics_of, save_bundle
 from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
 from nat.distillation import Teacher
+from nat.errors import TransferError
 from nat.evaluation import Preprocessing
 from nat.finetuning import Best, train_network
 from nat.finetuning_recipe import FinetuneRecipe
@@ -69,7 +70,12 @@ class Tuner:
         if self.recipe.steps == 0:
             return False
         with self.progress.task(f"fine-tuning {name} at {resolution} px", self.recipe.steps) as task:
-            train_network(network, resolution, self.stream, self.recipe, self.device, task.advance, best, self.teacher)
+            try:
+                train_network(
+                    network, resolution, self.stream, self.recipe, self.device, task.advance, best, self.teacher
+                )
+            except TransferError as error:
+                raise TransferError(f"{name}: {error}") from error
         return True
 
     def measured(self, network: nn.Module, resolution: int) -> Measured:

@@ -5,6 +5,7 @@ not wait for a thread that another program has taken away. What comes of a netwo
 in the last digits, and not on how many are worked on at once.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 import torch
 
+from nat.datasets.memory import free_bytes
 from nat.progress import Progress, Task
 
 MEMORY = 10e9  # bytes that all may take together
@@ -34,7 +36,7 @@ class Workers:
     threads: int
 
     @classmethod
-    def sharing(cls, machine: int, suitable: int, works: int, pixels: int) -> "Workers":
+    def sharing(cls, machine: int, suitable: int, works: int, pixels: int, free: float | None = None) -> "Workers":
         """For a number of networks, as many at once as memory and threads allow.
 
         Args:
@@ -42,10 +44,12 @@ class Workers:
             suitable: threads that are worth having for one of the networks alone.
             works: networks in all, also those that are done; what each has may not depend on what is left.
             pixels: of a training batch.
+            free: bytes of memory, of which half may be taken; None to ask the system, which not every one tells.
         """
         most = max(1, min(works, int(MEMORY / (PER_PIXEL * pixels))))
-        threads = max(1, suitable // most)
-        return cls(max(1, min(most, machine // threads)), threads)
+        threads = max(1, suitable // most)  # whatever is free now: results depend on it
+        fitting = (free or free_bytes() or math.inf) / 2 / (PER_PIXEL * pixels)
+        return cls(max(1, int(min(most, machine // threads, fitting))), threads)
 
     def run(
         self, works: Sequence[Callable[[Progress], Result]], progress: Progress, title: str, steps: int
@@ -77,7 +81,10 @@ class Workers:
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
                 return [future.result() for future in futures]
-            finally:  # also where the user interrupts
+            except KeyboardInterrupt:
+                part.say("stopping; a net that is being measured is finished first")
+                raise
+            finally:
                 part.stopped.set()
                 for future in futures:
                     future.cancel()
@@ -93,6 +100,7 @@ class _Part:
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Task]:
         yield self
+        self.say(f"{title}: done")
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         if self.stopped.is_set():

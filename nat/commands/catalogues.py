@@ -102,7 +102,9 @@ def list_datasets(json: Json = False) -> None:
 
 @datasets.command("info")
 def dataset_info(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A name, a folder, or a .csv of paths and labels.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A name, a folder, a .csv or .tsv of paths and labels, or hf:NAME.")
+    ],
     store_size: Annotated[
         int, typer.Option(help="Larger images are shrunk to this short side in memory; less takes less.")
     ] = 256,

@@ -10,7 +10,9 @@ from nat.errors import unknown_name
 
 
 def finetune(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a subnet, of a pick or a run.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="Folder of a subnet: RUN/subnets/ID, or what `nat pick` wrote.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the new bundle; must not exist.")],
     data: Annotated[
         str | None, typer.Option("--data", help="Other images: a name or folder. Default: the bundle's own.")

@@ -26,43 +26,50 @@ def transfer(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class sub-folders, a .csv of paths and labels, or a name (see `nat datasets list`).",
+            help="A folder of class sub-folders, a .csv or .tsv of paths and labels, hf:NAME, or a name "
+            "(see `nat datasets list`).",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run, new or empty.")] = None,
     supernet: Annotated[
-        str | None, typer.Option(help="A name (see `nat checkpoints list`), a file, or timm:MODEL to grow one.")
+        str | None,
+        typer.Option(
+            help="A name (see `nat checkpoints list`), a file, or timm:MODEL to grow one. Default: tiny-small."
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="The timm model whose weights the file of --supernet holds, to grow one.")
     ] = None,
     searcher: Annotated[
         str | None,
-        typer.Option(help="nat, nsga2, pnas, random, regevo, reinforce, darts, nasp or gdas; see `nat searchers`."),
+        typer.Option(help="nat (the default), nsga2, pnas, random, regevo, reinforce, darts, nasp or gdas."),
     ] = None,
     objectives: Annotated[
         str | None,
         typer.Option(
             help="What is traded, 2 to 12: top1, macro_f1, balanced, macs, params, resolution, memory, latency, "
-            "module:function."
+            "module:function. Default: top1,macs."
         ),
     ] = None,
-    max_macs: Annotated[str | None, typer.Option(help="Most multiply-adds of a subnet: 30M.")] = None,
-    max_params: Annotated[str | None, typer.Option(help="Most parameters of a subnet: 2M.")] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Most bytes of activations at once: 500k, 2M.")] = None,
+    max_macs: Annotated[str | None, typer.Option(help="Most multiply-adds of a subnet, such as 30M.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="Most parameters of a subnet, such as 2M.")] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Most bytes of activations at once, such as 500k or 2M.")
+    ] = None,
     max_latency_ms: Annotated[
         float | None, typer.Option(help="Most milliseconds for one image, on this machine.")
     ] = None,
     min_top1: Annotated[
-        float | None, typer.Option(help="Least top-1 accuracy on validation images in the search: 0.9.")
+        float | None, typer.Option(help="Least top-1 accuracy on validation images in the search, such as 0.9.")
     ] = None,
     latency: Annotated[
         str | None, typer.Option(help="A latency table (`nat latency`) instead of measuring this machine.")
     ] = None,
-    resolutions: Annotated[str | None, typer.Option(help="Input sizes to choose from: 64,96,128.")] = None,
-    effort: Annotated[str | None, typer.Option(help="quick, standard or paper: sets everything else.")] = None,
+    resolutions: Annotated[str | None, typer.Option(help="Input sizes to choose from, such as 64,96,128.")] = None,
+    effort: Annotated[str | None, typer.Option(help="How much work: quick (the default), standard or paper.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Overrides one setting of the effort.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="One amount of the effort, such as rounds=6."),
     ] = None,
     controls: Annotated[
         str | None,
@@ -78,12 +85,14 @@ def transfer(
     control_weights: Annotated[
         Path | None, typer.Option(help="A file of its weights in timm's format, where they cannot be fetched.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: those of the machine.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same result. Default: 0.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads. Default: the machine's; for images below 64 px one.")
+    ] = None,
     data_root: Annotated[str | None, typer.Option(help="Where named data sets lie.")] = None,
     store_size: Annotated[
-        int | None, typer.Option(help="Larger images are shrunk to this short side in memory; less takes less.")
+        int | None, typer.Option(help="Larger images are shrunk to this short side in memory. Default: 256.")
     ] = None,
     skip_corrupt: Annotated[
         bool | None, typer.Option("--skip-corrupt", help="Skip images that cannot be read, even if over 2 %.")
@@ -96,7 +105,9 @@ def transfer(
         str | None,
         typer.Option(help="rounds, or frozen: trained once, nothing evaluated twice (MSuNAS)."),
     ] = None,
-    time: Annotated[str | None, typer.Option(help="Most time for the whole run, over all sessions: 30m, 2h.")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Most time for the whole run, over all sessions, such as 30m or 2h.")
+    ] = None,
     evaluations: Annotated[int | None, typer.Option(help="Most evaluations, those with newer weights counted.")] = None,
     evaluation_limit: Annotated[
         str | None, typer.Option(help="Most time for one evaluation: auto, off, 90s; what takes longer has failed.")

@@ -21,8 +21,11 @@ from PIL import Image
 from nat.archive import Archive
 from nat.errors import RunError
 from nat.main import main
-from nat.pipeline import resume
+from nat.pipeline import reopened, resume
+from nat.progress import Silence
 from nat.reports import JOINS
+from nat.run_folder import RunFolder
+from nat.workers import Workers
 
 Command = Callable[..., Any]
 Words = Callable[..., list[str]]
@@ -123,6 +126,32 @@ def test_killed_four_times_gives_the_same_front(
     assert not [e for e in fresh if e["event"] in ("evaluate", "adapt")], "nothing is done twice"
     again = [event["id"] for event in fresh if event["event"] == "finetune"]
     assert tuned and again and not set(tuned) & set(again)
+
+
+def test_nets_are_tuned_side_by_side_to_the_same_digits_also_after_a_kill(
+    transfer_words: Words, front_of: FrontOf, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed, alone = tmp_path / "killed", tmp_path / "alone"
+    with processes() as start:
+        kill_at(start(transfer_words(killed, "--threads", "2")), killed, MOMENTS["in fine-tuning"])
+    assert [e["at_once"] for e in events(killed) if e["event"] == "finetune"] == [2]
+    assert reopened(RunFolder(killed), Silence()).workers(9).count == 2
+    outcome = command("resume", killed)
+    assert outcome.code == 0, outcome.err
+    monkeypatch.setattr(Workers, "sharing", lambda *_: Workers(1, 1))
+    outcome = command(*transfer_words(alone, "--threads", "2"))
+    assert outcome.code == 0, outcome.err
+    assert {e["at_once"] for e in events(alone) if e["event"] == "finetune"} == {1}
+    check_same(killed, alone, front_of)
+
+
+def test_a_resumed_run_has_the_machine_that_it_began_with(run: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(run, tmp_path / "copied"))
+    config = json.loads((copied / "config.json").read_text())
+    assert (config["threads"], config["cpus"]) == (1, 1)
+    (copied / "config.json").write_text(json.dumps({**config, "cpus": 3}))  # as without --threads, images being small
+    found = reopened(RunFolder(copied), Silence()).workers(9)
+    assert (found.count, found.threads) == (3, 1)
 
 
 @pytest.mark.slow
