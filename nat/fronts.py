@@ -136,6 +136,7 @@ def control_row(
     """A control as front.json has it; what is known of it beyond the contract follows by name.
 
     `kind` is largest, smallest, random, timm or source; the last two are no subnets of the run and have no `id`.
+    `judges` is false of a network that began with random weights where the front's nets did not; `lacks` says why.
     """
     return {
         "name": name,
@@ -146,39 +147,8 @@ def control_row(
         "resolution": metrics["resolution"],
         "finetuned_val_top1": metrics["val"]["top1"],
         "test_top1": metrics["test"]["top1"],
+        "judges": metrics.get("judges", True),
+        **({"lacks": metrics["lacks"]} if metrics.get("lacks") else {}),
         **intervals(correct),
         **{name: value for name, value in (known or {}).items() if name not in CONTRACT},
     }
-
-
-def verdict(
-    front: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]], limits: Mapping[str, float | None]
-) -> list[str]:
-    """How the front compares with the controls, in a sentence each, and one for each control that breaks a limit."""
-    over = [control["name"] for control in controls if breaks(control, limits)]
-    return [_comparison(front, control) for control in controls] + [
-        f"The {name} is over the budget, as no net of the front may be: it does not count for whether the search paid."
-        for name in over
-    ]
-
-
-def breaks(net: Mapping[str, Any], limits: Mapping[str, float | None]) -> bool:
-    """Whether a row of front.json breaks a limit; what is not known of it breaks none."""
-    return any(limit is not None and net.get(cost) is not None and net[cost] > limit for cost, limit in limits.items())
-
-
-def _comparison(front: Sequence[dict[str, Any]], control: dict[str, Any]) -> str:
-    """The cheapest net of the front that is as accurate as a control, or the most accurate one if none is.
-
-    Validation images choose it: chosen by test accuracy, its test accuracy would be too good.
-    """
-    key, name = "finetuned_val_top1", control["name"]
-    rivals = [net for net in front if net[key] >= control[key]]
-    if rivals:
-        net = min(rivals, key=lambda net: net["macs"])
-        start = f"{net['id']} reaches the {name} on validation images"
-    else:
-        net = max(front, key=lambda net: (net[key], -net["macs"]))
-        start = f"no net reaches the {name} on validation images; {net['id']} is the nearest"
-    share, tests = net["macs"] / control["macs"], f"{net['test_top1']:.4f} against {control['test_top1']:.4f}"
-    return f"{start}, at {share:.2f}x its multiply-adds: {tests} on test images."

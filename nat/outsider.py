@@ -1,6 +1,7 @@
 """The control that is no subnet of the run: a network of timm, or the one that the supernet was grown from."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from nat.bundle import Bundle, load_bundle
@@ -8,7 +9,6 @@ from nat.controls import Control, shrinks
 from nat.errors import InputError
 from nat.job import Job
 from nat.pretrained.catalogue import load_supernet
-from nat.starting import has_general_features
 from nat.supernet.architecture import Architecture
 from nat.timm_controls import (
     CANDIDATES,
@@ -30,10 +30,11 @@ def check_control(job: Job) -> None:
     check_named(model, weights, job.splits.num_classes, job.space.resolutions)
 
 
-def outsider(job: Job, like: Architecture) -> Control | None:
+def outsider(job: Job, like: Architecture) -> Control:
     """The control that is no subnet: the network of timm that is asked for, or that the supernet was grown from.
 
-    Else one of timm of similar multiply-adds: trained on ImageNet where the supernet is, from scratch where it is.
+    Else one of timm of similar multiply-adds: with published weights where the supernet was trained, from scratch where
+    it was not.
 
     Args:
         job: the run.
@@ -42,41 +43,61 @@ def outsider(job: Job, like: Architecture) -> Control | None:
     started = time.perf_counter()
     if job.options.control_model is None and not job.card.elastic and shrinks(job.card.space):
         control = Control.of("source network alone", "source", tuned_source(job))
-    elif (found := tuned_timm(job, like)) is not None:
-        control = found
     else:
-        return None
+        control = tuned_timm(job, like)
     job.folder.log("finetune", time.perf_counter() - started, {"id": control.name})
     return control
 
 
-def tuned_timm(job: Job, like: Architecture) -> Control | None:
-    """A network of timm, trained like the front, or taken up from its folder; None where weights cannot be had.
+def tuned_timm(job: Job, like: Architecture) -> Control:
+    """A network of timm, trained like the front, or taken up from its folder.
+
+    Where the supernet was trained on images before, the network was, too; if its weights cannot be had, it begins
+    with random ones, and says so.
 
     Raises:
         InputError: the network that the user has named cannot be had any more; the run may be resumed once it can.
     """
-    (model, weights), classes, seed = job.options.control, job.splits.num_classes, job.options.seed
-    pretrained = model is not None or has_general_features(job.card)
-    if model is None:
-        among = PRETRAINED if pretrained else CANDIDATES
-        model = timm_like(job.problem.costs.of(like)[0], like.resolution, classes, job.options.max_macs, among)
-    path = job.folder.controls / f"timm-{model}{'-pretrained' if pretrained else ''}-{like.resolution}px"
-    if path.is_dir():
-        return read_control(path)
+    (model, weights), pretrained = job.options.control, job.card.trained or job.options.control_model is not None
+    chosen = model or _timm_like(job, like, PRETRAINED)
+    path, instead = _folder(job, like, chosen, "-pretrained"), _from_scratch_folder(job, like)
+    if there := [folder for folder in (path, instead) if folder.is_dir()]:
+        return read_control(there[0])
     if not pretrained:
-        return timm_control(from_scratch(model, classes, job.card, seed), like.resolution, job.tuner(), path)
+        return _tuned_from_scratch(job, like, lacks=None)
+    classes, seed = job.splits.num_classes, job.options.seed
     try:
-        found = with_weights(model, weights, classes, seed)
+        found = with_weights(chosen, weights, classes, seed)
     except InputError as error:
-        if job.options.control_model is not None:
+        if model is not None:
             raise
-        job.progress.say(f"no pretrained network of timm as a control: {error}")  # there is more to report than this
-        return None
+        lacks = f"No pretrained network of timm could be had as a control: {error}"
+        job.progress.say(lacks)  # there is more to report than this
+        return _tuned_from_scratch(job, like, lacks=lacks)
     tuner = job.tuner(found)
     if job.amounts.fit_classifier:
         make_ready(found, like.resolution, job.evaluator(found), tuner, seed)
     return timm_control(found, like.resolution, tuner, path)
+
+
+def _tuned_from_scratch(job: Job, like: Architecture, lacks: str | None) -> Control:
+    model = _timm_like(job, like, CANDIDATES)
+    network = from_scratch(model, job.splits.num_classes, job.card, job.options.seed)
+    told = {"judges": not job.card.trained, "lacks": lacks}
+    return timm_control(network, like.resolution, job.tuner(), _from_scratch_folder(job, like), told)
+
+
+def _from_scratch_folder(job: Job, like: Architecture) -> Path:
+    return _folder(job, like, _timm_like(job, like, CANDIDATES), "")
+
+
+def _folder(job: Job, like: Architecture, model: str, mark: str) -> Path:
+    return job.folder.controls / f"timm-{model}{mark}-{like.resolution}px"
+
+
+def _timm_like(job: Job, like: Architecture, among: Sequence[str]) -> str:
+    macs, classes = job.problem.costs.of(like)[0], job.splits.num_classes
+    return timm_like(macs, like.resolution, classes, job.options.max_macs, among)
 
 
 def tuned_source(job: Job) -> Bundle:

@@ -121,7 +121,7 @@ class Transfer(Job):
         bundles = self.tuned(places)
         tuned = {architecture: bundles[architecture] for architecture in front}
         controls = [Control.of(name, kind, bundles[net]) for name, kind, net in beside]
-        controls += [control for net in self._further(front[-1:]) if (control := outsider(self, net))]
+        controls += [outsider(self, net) for net in self._further(front[-1:])]
         joining = self._joining(tuned, controls)
         if joining is not None:
             controls = [self._moved(control) if control.kind == "largest" else control for control in controls]

@@ -13,7 +13,6 @@ from nat.errors import RunError, TransferError
 from nat.files import write_json
 from nat.fronts import (
     SCHEMA,
-    breaks,
     columns_of,
     control_row,
     front_hypervolume,
@@ -21,7 +20,6 @@ from nat.fronts import (
     pareto_set,
     row,
     thinned,
-    verdict,
 )
 from nat.options import TransferOptions
 from nat.plots import plot_front, plot_rounds
@@ -30,7 +28,7 @@ from nat.problem import SearchProblem
 from nat.rounds import newest_whole, records
 from nat.run_folder import RunFolder
 from nat.supernet.architecture import Architecture
-from nat.verdict import comparisons, whether_it_paid
+from nat.verdict import breaks, comparisons, sentences
 from nat.warm_start import gain
 
 JOINS = (
@@ -86,14 +84,11 @@ def write_report(
     rivals = [control for control in control_rows if not breaks(control, report["limits"])]
     compared = comparisons(found, rivals, _right(correct, controls))
     report["comparisons"] = [asdict(comparison) for comparison in compared]
-    paid = whether_it_paid(compared, report["search_seconds"])
-    warm = [report["warm_start"]["says"]] if report["warm_start"] else []
     report["verdict"] = [
-        *([paid] if paid else []),
-        *verdict(found, control_rows, report["limits"]),
+        *sentences(found, control_rows, compared, report["limits"], report["search_seconds"]),
         *([JOINS] if joining else []),
         *([tie["says"]] if tie else []),
-        *warm,
+        *([report["warm_start"]["says"]] if report["warm_start"] else []),
     ]
     points = [(e.objectives["macs"], 1.0 - e.objectives["top1_error"]) for e in evaluations]
     plot_front(report, points, folder.picture)

@@ -4,10 +4,11 @@ A supernet with features of ImageNet is compared with a network that has such fe
 weights, or those of a file, and is made ready as the supernet is, before it is trained as all nets of the run are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -188,10 +189,12 @@ def make_ready(found: TimmNetwork, resolution: int, evaluator: SubnetEvaluator, 
     fit_linear(linear, torch.cat(features).clone(), images.labels)
 
 
-def timm_control(found: TimmNetwork, resolution: int, tuner: Tuner, path: Path) -> Control:
-    """A network trained like the front, in a folder of its own."""
+def timm_control(
+    found: TimmNetwork, resolution: int, tuner: Tuner, path: Path, told: Mapping[str, Any] = MappingProxyType({})
+) -> Control:
+    """A network trained like the front, in a folder of its own; `told` is what its metrics.json says beside numbers."""
     tuned = tuner.train(found.network, resolution, f"the {found.name}")
-    _write(found, resolution, tuner, path, finetuned=tuned)
+    _write(found, resolution, tuner, path, {"finetuned": tuned, **told})
     return read_control(path)
 
 
@@ -202,7 +205,7 @@ def read_control(path: Path) -> Control:
     return Control(name_of(metrics["timm"], pretrained=pretrained), "timm", path, metrics)
 
 
-def _write(found: TimmNetwork, resolution: int, tuner: Tuner, path: Path, *, finetuned: bool) -> None:
+def _write(found: TimmNetwork, resolution: int, tuner: Tuner, path: Path, told: Mapping[str, Any]) -> None:
     """Weights and metrics, and what was right; no bundle, as the network is none of ours."""
     network = found.network.cpu().eval()
     macs, params = timm_costs(found.model, resolution, tuner.splits.num_classes)
@@ -214,4 +217,4 @@ def _write(found: TimmNetwork, resolution: int, tuner: Tuner, path: Path, *, fin
         save_file({split: right.contiguous() for split, right in measured.correct.items()}, draft / CORRECT)
         write_json(draft / "preprocess.json", tuner.preprocessing(resolution).to_json())
         write_json(draft / "labels.json", list(tuner.splits.classes))
-        write_json(draft / "metrics.json", {**known, "finetuned": finetuned, **measured.metrics, **recipe})
+        write_json(draft / "metrics.json", {**known, **told, **measured.metrics, **recipe})

@@ -12,6 +12,7 @@ SCHEMA = 1
 TIMM = "timm:"  # begins the names of supernets that are grown out of a model of timm
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+UNTRAINED = "nothing: random weights"  # begins what cards of random weights say of the images
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,17 @@ class Card:
     num_classes: int
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    trained_on: str = "nothing: random weights"
+    trained_on: str = UNTRAINED
     licence: str = ""
     command: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     elastic: bool = True
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights come from other images than those of a user, and so are worth something beforehand."""
+        return not self.trained_on.startswith(UNTRAINED)
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file."""

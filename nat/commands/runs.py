@@ -308,7 +308,7 @@ def _say_stopped(progress: ConsoleProgress, out: Path) -> None:
 
 def _show(report: dict[str, Any], out: Path, json: bool) -> None:
     """The front and the controls, cheapest first, and how they compare."""
-    from nat.fronts import breaks
+    from nat.verdict import breaks
 
     if json:
         print_json(report)

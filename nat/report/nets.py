@@ -11,7 +11,7 @@ import numpy as np
 from nat.archive import Evaluation
 from nat.bootstrap import intervals, read_correct
 from nat.errors import NatError
-from nat.fronts import breaks, row
+from nat.fronts import row
 from nat.predictions import Predictions
 from nat.problem import SearchProblem
 from nat.report.answers import answer_table, examples
@@ -19,6 +19,7 @@ from nat.report.drawing import drawing
 from nat.run_folder import RunFolder
 from nat.supernet.architecture import Architecture
 from nat.supernet.space import MobileNetSpace
+from nat.verdict import breaks
 
 COSTS = ("macs", "params", "resolution")
 NUMBERS = (*COSTS, "val_top1", "finetuned_val_top1", "test_top1", "val_interval", "test_interval")

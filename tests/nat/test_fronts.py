@@ -1,5 +1,4 @@
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from nat.fronts import (
     pareto_set,
     row,
     thinned,
-    verdict,
     within,
 )
 from nat.objectives import ERROR, read_objectives
@@ -100,7 +98,8 @@ def test_rows_say_whether_a_net_was_finetuned(ladder) -> None:
     assert isinstance(tuned["macs"], int) and tuned["macs"] == ladder[0].objectives["macs"]
     assert control_row("largest subnet", "largest", metrics) == {
         "name": "largest subnet", "kind": "largest", "id": "x", "macs": 1, "params": 2, "resolution": 24,
-        "finetuned_val_top1": 0.9, "test_top1": 0.8, "val_interval": None, "test_interval": None,
+        "finetuned_val_top1": 0.9, "test_top1": 0.8, "judges": True,
+        "val_interval": None, "test_interval": None,
     }  # fmt: skip
 
 
@@ -114,34 +113,6 @@ def test_rows_have_what_else_is_minimised_or_limited(problem: SearchProblem, arc
     assert row(evaluation, None, columns)["memory_bytes"] == memory
     assert limits_given(wide) == {"macs": None, "params": None, "memory_bytes": 10**7}
     assert limits_given(problem) == {"macs": None, "params": None}
-
-
-def test_verdict_names_the_cheapest_net_that_is_as_good_on_validation_or_the_nearest() -> None:
-    """Test accuracies are told, and choose nothing: by them, the cheap net would be the rival, and the best."""
-
-    def net(name: str, macs: int, val: float, test: float) -> dict[str, Any]:
-        return {"id": name, "name": name, "macs": macs, "params": 7, "finetuned_val_top1": val, "test_top1": test}
-
-    front = [net("cheap", 10, 0.5, 0.97), net("middle", 50, 0.8, 0.71), net("dear", 90, 0.9, 0.72)]
-    controls = [net("largest subnet", 100, 0.8, 0.78), net("other", 60, 0.95, 0.96)]
-    first, second = verdict(front, controls, {"macs": None, "params": None})
-    assert first.startswith("middle reaches the largest subnet on validation") and "0.50x" in first
-    assert "0.7100 against 0.7800 on test" in first
-    assert "no net reaches the other on validation" in second and "dear" in second and "1.50x" in second
-    assert verdict(front, [], {}) == []
-
-
-def test_verdict_says_which_control_is_over_the_budget(ladder) -> None:
-    metrics = {"id": "x", "macs": 80, "params": 5, "resolution": 24, "val": {"top1": 0.9}, "test": {"top1": 0.8}}
-    front = [row(ladder[0], metrics)]
-    controls = [
-        control_row("largest subnet", "largest", metrics),
-        control_row("smallest subnet", "smallest", {**metrics, "macs": 10}),
-    ]
-    *_, last = verdict(front, controls, {"macs": 40, "params": None})
-    assert "largest subnet is over the budget" in last and "does not count" in last
-    assert len(verdict(front, controls, {"macs": 80, "params": 5})) == 2
-    assert len(verdict(front, controls, {"macs": 40, "params": 4})) == 4
 
 
 def test_best_takes_front_after_front(problem: SearchProblem, ladder) -> None:
