@@ -18,10 +18,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nat.bundle import measure
 from nat.finetuning import train_subnet
 from nat.finetuning_recipe import FinetuneRecipe
 from nat.job import Job
+from nat.metrics import measure
 from nat.progress import Silence
 from nat.run_folder import RunFolder
 from nat.starting import start

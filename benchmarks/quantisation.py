@@ -14,11 +14,12 @@ import onnx
 import onnxruntime
 from onnxruntime import quantization
 
-from nat.bundle import Bundle, answers, load_bundle
+from nat.bundle import Bundle, load_bundle
 from nat.datasets.loading import load_dataset
 from nat.deployment.formats import write_onnx
 from nat.deployment.quantisation import Batches, calibration_images
 from nat.deployment.runner import Classifier
+from nat.metrics import answers
 
 U8, S8 = quantization.QuantType.QUInt8, quantization.QuantType.QInt8
 PARTS = {"stem": 1, "stem and fixed block": 3}  # convolutions from the front

@@ -17,7 +17,6 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,29 +26,9 @@ from scipy.stats import kendalltau
 from nat.errors import InputError
 from nat.supernet.architecture import Architecture
 from nat.supernet.space import MobileNetSpace
-from nat.surrogates import (
-    BoostedTrees,
-    CubicRBF,
-    GaussianProcess,
-    MLPEnsemble,
-    OneHotRidge,
-    RBFEnsemble,
-    Surrogate,
-    SwitchingSurrogate,
-    TrendGaussianProcess,
-)
+from nat.surrogates import SURROGATES, Surrogate, TrendGaussianProcess
 
 Floats = NDArray[np.float64]
-SURROGATES: list[Callable[[], Surrogate]] = [
-    CubicRBF,
-    RBFEnsemble,
-    GaussianProcess,
-    OneHotRidge,
-    MLPEnsemble,
-    BoostedTrees,
-    SwitchingSurrogate,
-    TrendGaussianProcess,
-]
 PREDICTIONS = 10_000
 
 
@@ -75,7 +54,7 @@ def main() -> int:
         features, errors, len(known), elsewhere, range(options.first_seed, options.first_seed + options.seeds)
     )
     taus: dict[str, dict[str, float]] = {}
-    for make in SURROGATES:
+    for make in SURROGATES.values():
         if options.only and make().name not in options.only:
             continue
         surrogate, judge.seconds_to_fit = make(), 0.0

@@ -165,6 +165,26 @@ _CARDS = (
 )
 
 
+_IN_ROOT = {  # as torchvision and `nat.datasets.vision` name them; of CIFAR the archive will do
+    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
+    "cinic10": ("CINIC-10",),
+    "stl10": ("stl10_binary",),
+    "aircraft": ("fgvc-aircraft-2013b",),
+    "cars": ("stanford_cars",),
+    "dtd": ("dtd",),
+    "flowers102": ("flowers-102",),
+    "food101": ("food-101",),
+    "pets": ("oxford-iiit-pet",),
+    "imagenet": ("imagenet",),
+}
+
+
+def names_in_root(name: str) -> tuple[str, ...]:
+    """What a named data set is called in the data root, any of which will do; nothing for one of a package."""
+    return _IN_ROOT.get(name, ())
+
+
 def list_datasets() -> list[DatasetCard]:
     """The cards of all data sets that have a name."""
     return list(_CARDS)

@@ -33,11 +33,13 @@ class Reading:
         skip_corrupt: leave out any number of files that cannot be decoded, instead of refusing more than
             `MOST_CORRUPT` of all.
         progress: called with (files decoded, files in all).
+        to_train: else the images are only measured on, and no split is drawn from them; see `scan_folder`.
     """
 
     store_size: int
     skip_corrupt: bool = False
     progress: Callable[[int, int], None] | None = None
+    to_train: bool = True
 
     def __post_init__(self) -> None:
         if self.store_size < 1:
@@ -56,8 +58,9 @@ def read_scan(where: Path, scan: Scan, card: DatasetCard | None, reading: Readin
     Raises:
         InputError: an image cannot be used, a class has too few, or they do not fit into memory.
     """
-    drawn = len({"val", "test"} - set(scan.files))
-    check_counts([label for _, label in scan.files["train"]], scan.classes, drawn=drawn)  # before the long part
+    if reading.to_train:  # before the long part
+        drawn = len({"val", "test"} - set(scan.files))
+        check_counts([label for _, label in scan.files["train"]], scan.classes, drawn=drawn)
     check_memory([path for files in scan.files.values() for path, _ in files], reading.store_size)
     parts, skipped = _decode(scan, reading.store_size, reading.progress)
     if skipped:
@@ -78,7 +81,7 @@ def _card(where: Path, classes: Sequence[str], parts: dict[str, _Part]) -> Datas
     sides = [item.short_side for part in parts.values() for item in part.decoded]
     counts = {name: len(part.paths) for name, part in parts.items()}
     return folder_card(
-        where, classes, short_sides=sides, train_images=counts["train"], test_images=counts.get("test", 0)
+        where, classes, short_sides=sides, train_images=counts.get("train", 0), test_images=counts.get("test", 0)
     )
 
 
@@ -139,5 +142,5 @@ def _check_emptied(folder: Path, scan: Scan, parts: dict[str, _Part]) -> None:
 
 
 def _to_images(part: _Part) -> ImageSet:
-    shrunk = any(item.shrunk for item in part.decoded)
-    return ImageSet([item.image for item in part.decoded], part.labels, part.paths, shrunk=shrunk)
+    shrunk, digests = any(item.shrunk for item in part.decoded), [item.digest for item in part.decoded]
+    return ImageSet([item.image for item in part.decoded], part.labels, part.paths, shrunk=shrunk, digests=digests)

@@ -106,6 +106,9 @@ def _source(
         train_images=len(sound["train"][1]),
         test_images=len(sound["test"][1]) if "test" in sound else 0,
     )
-    sets = {split: ImageSet([item.image for item in items], labels) for split, (items, labels) in sound.items()}
     digests = {split: (labels, [item.digest for item in items]) for split, (items, labels) in sound.items()}
+    sets = {
+        split: ImageSet([item.image for item in items], labels, digests=digests[split][1])
+        for split, (items, labels) in sound.items()
+    }
     return Source(sets, classes, card, fingerprint(classes, digests), tuple(item.path for item in broken))

@@ -32,11 +32,13 @@ class ImageSet:
             fastest), else a list of n uint8 `(3, H, W)` tensors.
         labels: int64 `(n,)`.
         paths: the file of each image, or None for a set that has no files.
+        digests: sha256 of each image's file, or None where they are not known.
     """
 
     images: Tensor | list[Tensor]
     labels: Tensor
     paths: list[Path] | None
+    digests: list[bytes] | None
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class ImageSet:
         paths: Sequence[Path] | None = None,
         *,
         shrunk: bool = False,
+        digests: Sequence[bytes] | None = None,
     ) -> None:
         """Wrap decoded images.
 
@@ -53,6 +56,7 @@ class ImageSet:
             labels: class indices `(n,)`.
             paths: file of each image.
             shrunk: whether some image has fewer pixels than its file, so that `original` must open the files.
+            digests: sha256 of each image's file, to find copies.
 
         Raises:
             InputError: the numbers of images, labels and paths differ, or an image is not uint8 `(3, H, W)`.
@@ -60,6 +64,7 @@ class ImageSet:
         self.images = _together(images)
         self.labels = torch.as_tensor(labels, dtype=torch.int64)
         self.paths = None if paths is None else list(paths)
+        self.digests = None if digests is None else list(digests)
         self.shrunk = shrunk and paths is not None
         if len(self.images) != len(self.labels) or (paths is not None and len(paths) != len(self.labels)):
             raise InputError(
@@ -92,7 +97,24 @@ class ImageSet:
         positions = chosen.tolist()
         images = self.images[chosen] if isinstance(self.images, Tensor) else [self.images[i] for i in positions]
         paths = None if self.paths is None else [self.paths[i] for i in positions]
-        return ImageSet(images, self.labels[chosen], paths, shrunk=self.shrunk)
+        digests = None if self.digests is None else [self.digests[i] for i in positions]
+        return ImageSet(images, self.labels[chosen], paths, shrunk=self.shrunk, digests=digests)
+
+    @classmethod
+    def joined(cls, sets: "Sequence[ImageSet]") -> "ImageSet":
+        """The images of several sets of the same classes, one set after the other."""
+        paths, digests = [one.paths for one in sets], [one.digests for one in sets]
+        return cls(
+            [image for one in sets for image in one.images],
+            torch.cat([one.labels for one in sets]),
+            None if None in paths else [path for part in paths for path in part or []],
+            shrunk=any(one.shrunk for one in sets),
+            digests=None if None in digests else [digest for part in digests for digest in part or []],
+        )
+
+    def relabelled(self, labels: Tensor) -> "ImageSet":
+        """The same images with other class indices `(n,)`."""
+        return ImageSet(self.images, labels, self.paths, shrunk=self.shrunk, digests=self.digests)
 
     def stored(self, preprocess: Preprocess) -> Tensor:
         """Evaluation images from what is in memory.

@@ -27,11 +27,12 @@ _COLUMNS = {
 LAYOUT = "a first line with the columns path and label, and perhaps split (train, val or test)"
 
 
-def scan_list(file: Path) -> Scan:
+def scan_list(file: Path, *, to_train: bool = True) -> Scan:
     """Read a list.
 
     Args:
         file: .csv (commas) or .tsv (tabs), in UTF-8.
+        to_train: else its images are only measured on: there may be one class, and none for training.
 
     Raises:
         InputError: the list cannot be read, lacks a column, names a file that is not there or a split that is none, or
@@ -50,7 +51,9 @@ def scan_list(file: Path) -> Scan:
     files: dict[str, list[tuple[Path, int]]] = {}
     for _, path, label, split in sorted(rows, key=lambda row: (row[2], composed(row[1].as_posix()))):
         files.setdefault(split, []).append((path, classes.index(label)))
-    _check(file, classes, files)
+    _check_once(file, files)
+    if to_train:
+        _check(file, classes, files)
     return Scan(classes, files, 0)
 
 
@@ -99,6 +102,9 @@ def _check(file: Path, classes: Sequence[str], files: Mapping[str, Sequence[tupl
     lacking = [f"'{name}'" for label, name in enumerate(classes) if label not in trained]
     if lacking:
         raise InputError(f"in {file}, class {shortened(lacking)} has no training images; expected at least one.")
+
+
+def _check_once(file: Path, files: Mapping[str, Sequence[tuple[Path, int]]]) -> None:
     paths = [path for listed in files.values() for path, _ in listed]
     if twice := sorted(str(path) for path, times in Counter(paths).items() if times > 1):
         raise InputError(f"{file} lists {shortened(twice)} more than once; keep one line for each image.")

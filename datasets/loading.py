@@ -13,7 +13,7 @@ from nat.datasets.files import Reading, read_labelled, read_scan
 from nat.datasets.images import ImageSet
 from nat.datasets.lists import DELIMITERS, scan_list
 from nat.datasets.scan import scan_folder
-from nat.datasets.splits import Source, Splits, draw_missing
+from nat.datasets.splits import MOST_VAL, SHARE, Source, Splits, draw_missing
 from nat.errors import InputError
 
 ROOT_VARIABLE = "NAT_DATA_ROOT"
@@ -26,9 +26,9 @@ def load_dataset(
     *,
     root: Path | None = None,
     seed: int = 0,
-    val_fraction: float = 0.2,
-    test_fraction: float = 0.2,
-    max_val: int = 10_000,
+    val_fraction: float = SHARE,
+    test_fraction: float = SHARE,
+    max_val: int = MOST_VAL,
     store_size: int = 256,
     skip_corrupt: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -58,6 +58,29 @@ def load_dataset(
             raise InputError(f"expected a {what} fraction between 0 and 1, got {fraction}")
     source = _read(data, data_root(root), Reading(store_size, skip_corrupt, progress))
     return draw_missing(source, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction, max_val=max_val)
+
+
+def load_source(
+    data: str | Path,
+    *,
+    root: Path | None = None,
+    store_size: int = 256,
+    skip_corrupt: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Source:
+    """Load images to measure on, in the parts that they lie in: no split is drawn, and no class needs several images.
+
+    Args:
+        data: as in `load_dataset`; one class will do, and so will test/ alone.
+        root: where downloaded data sets lie.
+        store_size: images with a larger short side are shrunk to it in memory, in pixels.
+        skip_corrupt: skip any number of corrupt files.
+        progress: called with (files decoded, files in all) while files are read.
+
+    Raises:
+        InputError: the name is unknown, or the data cannot be used or does not fit into memory.
+    """
+    return _read(data, data_root(root), Reading(store_size, skip_corrupt, progress, to_train=False))
 
 
 def load_images(
@@ -109,8 +132,8 @@ def _read(data: str | Path, root: Path, reading: Reading) -> Source:
     if isinstance(data, str) and _is_name(data):
         return _read_named(data, root, reading)
     path = _expanded(Path(data))
-    scan = scan_list(path) if path.suffix.lower() in DELIMITERS and not path.is_dir() else scan_folder(path)
-    return read_scan(path, scan, None, reading)
+    scan = scan_list if path.suffix.lower() in DELIMITERS and not path.is_dir() else scan_folder
+    return read_scan(path, scan(path, to_train=reading.to_train), None, reading)
 
 
 def _read_named(name: str, root: Path, reading: Reading) -> Source:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from nat.datasets.cards import DatasetCard
 from nat.errors import InputError
 
 PROBED = 64  # files whose sizes stand for all
 SHARE = 0.8  # of the memory that is free now
 SMALLEST = 32  # px
+USUAL_SHAPE = 4 / 3  # longer over shorter side of photographs
 
 
 def check_memory(paths: Sequence[Path], store_size: int, available: int | None = None) -> None:
@@ -40,6 +42,20 @@ def check_memory(paths: Sequence[Path], store_size: int, available: int | None =
         f"{store_size} pixels they take {needed / 2**30:.1f} GiB. Please {advice}; the final measurements read the "
         "files at full size in any case."
     )
+
+
+def bytes_of(card: DatasetCard, store_size: int) -> float:
+    """About what all images of a published data set take in memory, in bytes.
+
+    Images of one size are taken as squares of it, others as photographs of 4 : 3 that are large enough to be shrunk.
+
+    Args:
+        card: of the data set.
+        store_size: short side in pixels to which larger images are shrunk in memory.
+    """
+    side = card.image_size
+    size = (side, side) if side else (round(USUAL_SHAPE * store_size), store_size)
+    return _bytes([size], store_size) * (card.train_images + card.test_images)
 
 
 def _bytes(sizes: Sequence[tuple[int, int]], store_size: int) -> float:

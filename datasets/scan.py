@@ -22,7 +22,7 @@ class Scan:
     Attributes:
         classes: class names, sorted; the label of a class is its position.
         files: of each split that the folder has ("train" for plain class sub-folders), the images and labels,
-            sorted by class and then by path within it.
+            sorted by class and then by path within it. Of what is only measured on, "train" may be missing.
         ignored: number of entries that are hidden, are no images or lie outside the class folders.
     """
 
@@ -44,32 +44,38 @@ class _Listing:
     ignored: int
 
 
-def scan_folder(folder: Path) -> Scan:
+def scan_folder(folder: Path, *, to_train: bool = True) -> Scan:
     """Find the images of a folder.
 
     Class names and the order of files do not depend on the file system: names are compared in Unicode's
     composed form and sorted by code point.
+
+    Args:
+        folder: see `LAYOUT`.
+        to_train: else they are only measured on: there may be one class, test/ alone, or classes that train/ lacks.
 
     Raises:
         InputError: the folder is missing, unreadable or laid out in another way; has no images or one class only;
             a class is empty; val or test have a class that train lacks.
     """
     try:
-        return _scan(folder)
+        return _scan(folder, to_train=to_train)
     except OSError as error:
         raise InputError(
             f"cannot read {error.filename or folder}: {error.strerror or error}; expected {LAYOUT}, open to this user."
         ) from error
 
 
-def _scan(folder: Path) -> Scan:
+def _scan(folder: Path, *, to_train: bool) -> Scan:
     _check_folder(folder)
-    roots = _split_roots(folder)
+    roots = _split_roots(folder, to_train=to_train)
     listings = {split: _list_classes(root) for split, root in roots.items()}
     # beside the split folders there can be loose files
     loose = 0 if set(roots.values()) == {folder} else sum(not _is_shown_folder(p) for p in folder.iterdir())
     ignored = loose + sum(listing.ignored for listing in listings.values())
-    classes = _check_classes(folder, roots, {split: listing.by_class for split, listing in listings.items()}, ignored)
+    by_class = {split: listing.by_class for split, listing in listings.items()}
+    _check_images(folder, roots, by_class, ignored)
+    classes = _check_classes(roots, by_class) if to_train else tuple(sorted(set().union(*by_class.values())))
     labels = {name: label for label, name in enumerate(classes)}
     files = {
         split: [(path, labels[name]) for name in sorted(listing.by_class) for path in listing.by_class[name]]
@@ -87,7 +93,7 @@ def _check_folder(folder: Path) -> None:
     raise InputError(f"there is no folder {folder}; expected {LAYOUT}.")
 
 
-def _split_roots(folder: Path) -> dict[str, Path]:
+def _split_roots(folder: Path, *, to_train: bool) -> dict[str, Path]:
     """Of each split, the folder that has its class sub-folders.
 
     A class may be called "train" (beside "bus" and "car"): train/ is a split if it has sub-folders itself. What
@@ -105,7 +111,7 @@ def _split_roots(folder: Path) -> dict[str, Path]:
             f"{folder} has train/ with sub-folders beside {_named(others)}, which is no split; expected {LAYOUT}. "
             "Move the other folders away."
         )
-    if not has_classes:
+    if not has_classes and (to_train or trains):
         lack = "no class sub-folders in train/" if trains else "no train/"
         raise InputError(f"{folder} has {_named(splits)} but {lack}; expected {LAYOUT}.")
     roots: dict[str, Path] = {}
@@ -151,9 +157,10 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
             yield entry
 
 
-def _check_classes(
+def _check_images(
     folder: Path, roots: dict[str, Path], listings: dict[str, dict[str, list[Path]]], ignored: int
-) -> tuple[str, ...]:
+) -> None:
+    """Check that there are images, and some of each class."""
     if not any(images for by_class in listings.values() for images in by_class.values()):
         loose = sum(_is_image(path) for path in folder.iterdir())
         what = f"{loose} images outside class sub-folders" if loose else f"no images ({ignored} other files)"
@@ -165,6 +172,10 @@ def _check_classes(
                 "in train/. Sort the images into them or move the folder away."
             )
         check_not_empty(roots[split], by_class, "has no images")
+
+
+def _check_classes(roots: dict[str, Path], listings: dict[str, dict[str, list[Path]]]) -> tuple[str, ...]:
+    """The classes of train, which there must be two of, and which the other splits must keep to."""
     classes = tuple(sorted(listings["train"]))
     if len(classes) == 1:
         raise InputError(f"{roots['train']} has one class only, '{classes[0]}'; expected at least 2 sub-folders.")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from nat.datasets.images import ImageSet
 from nat.errors import InputError
 
 _TEST, _VAL, _HELD = 2, 3, 4  # second word of the seeds: 0 and 1 are the training stream's
+SHARE = 0.2  # of the images, drawn for validation or test where a data set sets none apart
+MOST_VAL = 10_000  # images drawn for validation
 
 Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -49,13 +51,17 @@ class Splits:
         """Number of classes."""
         return len(self.classes)
 
+    def with_flip(self, flip: bool | None) -> "Splits":
+        """The same images, to be mirrored in training or not, whatever the card says; None leaves the card as it is."""
+        return self if flip is None else replace(self, card=replace(self.card, flip=flip))
+
 
 @dataclass(frozen=True)
 class Source:
     """A data set as it was found, before missing splits are drawn.
 
     Attributes:
-        parts: the image sets there are: "train", perhaps "val" and "test".
+        parts: the image sets there are: "train", perhaps "val" and "test"; of what is only measured on, any of them.
         classes: class names in label order.
         card: what the data set is.
         fingerprint: see `Splits`.
@@ -108,7 +114,9 @@ def stratified_split(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def draw_missing(source: Source, *, seed: int, val_fraction: float, test_fraction: float, max_val: int) -> Splits:
+def draw_missing(
+    source: Source, *, seed: int, val_fraction: float = SHARE, test_fraction: float = SHARE, max_val: int = MOST_VAL
+) -> Splits:
     """Draw the splits that a source does not bring from its training images: test first, then val.
 
     Each draw has random numbers of its own, so that what is asked of val does not change test.

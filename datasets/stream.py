@@ -93,6 +93,7 @@ class TrainStream:
     and from another thread.
 
     Attributes:
+        batching: how images become batches.
         batch_size: images in a batch; the size of the set if that is smaller.
         steps_per_epoch: batches in an epoch; the images of the last, partial batch wait for another epoch's order.
     """
@@ -113,7 +114,7 @@ class TrainStream:
         self.batch_size = min(batching.size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
         self._images = images
-        self._batching = batching
+        self.batching = batching
         self._augment = augment
         self._sizes = image_sizes(images)
         self._order = (0, self._shuffled(0))  # of the epoch last asked for, so that it is drawn once
@@ -136,7 +137,7 @@ class TrainStream:
         images = self._resized(chosen[rows], crops, resolution)
         if self._augment is not None:
             images = self._augment(images, step, rows.start or 0)
-        return normalise(images, self._batching.mean, self._batching.std), self._labels(chosen[rows]).to(images.device)
+        return normalise(images, self.batching.mean, self.batching.std), self._labels(chosen[rows]).to(images.device)
 
     def _resized(self, chosen: Array, crops: Crops, resolution: int) -> Tensor:
         """The boxes of some images, resized and flipped; uint8 `(b, 3, resolution, resolution)`."""
@@ -162,15 +163,15 @@ class TrainStream:
         return order[position * self.batch_size : (position + 1) * self.batch_size]
 
     def _shuffled(self, epoch: int) -> Array:
-        rng = np.random.default_rng([self._batching.seed, _ORDER, epoch])
-        if self._batching.evenness:
-            return drawn_evenly(self._images.labels, self._batching.evenness, rng)
+        rng = np.random.default_rng([self.batching.seed, _ORDER, epoch])
+        if self.batching.evenness:
+            return drawn_evenly(self._images.labels, self.batching.evenness, rng)
         return rng.permutation(len(self._images))
 
     def _crops(self, step: int, sizes: Array) -> Crops:
-        uniform = np.random.default_rng([self._batching.seed, _CROPS, step]).random((5, len(sizes)))
-        box = random_boxes(sizes[:, 0], sizes[:, 1], uniform[:4], self._batching.min_crop_area)
-        return Crops(*box, flipped=(uniform[4] < 0.5) & self._batching.flip)
+        uniform = np.random.default_rng([self.batching.seed, _CROPS, step]).random((5, len(sizes)))
+        box = random_boxes(sizes[:, 0], sizes[:, 1], uniform[:4], self.batching.min_crop_area)
+        return Crops(*box, flipped=(uniform[4] < 0.5) & self.batching.flip)
 
 
 def random_boxes(

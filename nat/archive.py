@@ -94,7 +94,7 @@ class Proposal:
 
     Attributes:
         architecture: what to evaluate.
-        mean: predicted `top1_error`; None of a strategy that predicts nothing.
+        mean: predicted error, the first measured objective; None of a strategy that predicts nothing.
         deviation: standard deviation of the prediction; None without one.
     """
 

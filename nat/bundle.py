@@ -4,7 +4,6 @@ model = nat.load_subnet("runs/flowers/subnets/1a2b3c4d5e")
 logits = model(images)
 """
 
-import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,36 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from nat.bootstrap import CORRECT
-from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.errors import CheckpointError, InputError, RunError
-from nat.files import as_text, read_json, write_json, write_text
+from nat.files import read_json, write_json, write_text
+from nat.metrics import Metrics
+from nat.model_card import model_card
 from nat.predictions import Predictions
 from nat.supernet.architecture import Architecture
-from nat.supernet.costs import costs_of, space_around
-from nat.supernet.evaluation import (
-    balanced_accuracy,
-    calibration_error,
-    macro_f1,
-    predict,
-    recalls,
-    top1_accuracy,
-)
+from nat.supernet.costs import space_around
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.structure import structure_of, with_structure
 from nat.supernet.subnet import Subnet
 from nat.timm_config import timm_config
 
 Content = TypeVar("Content")
-Metrics = dict[str, Any]
 
 _LABELS = TypeAdapter(Annotated[tuple[str, ...], Field(min_length=1)])
 
@@ -63,6 +52,7 @@ class _Data(_Strict):
     seed: int
     store_size: int = 256
     skip_corrupt: bool
+    flip: bool | None = None
     fingerprint: str
 
 
@@ -131,13 +121,20 @@ def save_bundle(
         write_json(draft / "labels.json", list(labels))
         write_json(draft / "metrics.json", dict(metrics))
         write_json(draft / "config.json", timm_config(subnet, preprocess, labels))
-        write_text(draft / "README.md", model_card(subnet, preprocess, labels, metrics))
+        write_text(draft / "README.md", model_card(subnet, preprocess, labels, metrics, _name(path)))
 
 
 def copy_bundle(path: Path, out: Path) -> None:
-    """Copies a bundle to a folder that must not exist; the copy appears whole."""
+    """Copies a bundle to a folder that must not exist; the copy appears whole, with a card that has its name."""
+    bundle = load_bundle(path)
     with whole_folder(out) as draft:
         shutil.copytree(path, draft, dirs_exist_ok=True)
+        card = model_card(bundle.model, bundle.preprocess, bundle.labels, bundle.metrics, _name(out))
+        write_text(draft / "README.md", card)
+
+
+def _name(path: Path) -> str:
+    return path.absolute().name
 
 
 @contextmanager
@@ -225,82 +222,3 @@ def load_subnet(path: Path | str) -> Subnet:
         CheckpointError: the folder is not a bundle, or damaged.
     """
     return load_bundle(path).model
-
-
-def measure(model: Subnet, preprocess: Preprocess, images: ImageSet, device: torch.device | str = "cpu") -> Metrics:
-    """Top-1, macro F1, top-5 and mean cross-entropy on a split; see `answers`."""
-    return metrics_of(answers(model, preprocess, images, device), images.labels)
-
-
-def answers(model: nn.Module, preprocess: Preprocess, images: ImageSet, device: torch.device | str = "cpu") -> Tensor:
-    """Logits on a split, shape (n, classes), each image going from its file through `preprocess` alone.
-
-    Args:
-        model: in evaluation mode.
-        preprocess: the bundle's.
-        images: a split.
-        device: where it runs.
-    """
-    return predict(model.to(device), images.original(preprocess), preprocess.normalise)
-
-
-def metrics_of(logits: Tensor, labels: Tensor) -> Metrics:
-    """What is told of logits (n, classes) for labels (n,).
-
-    Top-1 and top-5 accuracy, balanced accuracy, macro F1, mean cross-entropy, expected calibration error, and the
-    recall of each class, None for one without images.
-    """
-    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
-    return {
-        "images": len(labels),
-        "top1": top1_accuracy(logits, labels),
-        "balanced_accuracy": balanced_accuracy(logits, labels),
-        "macro_f1": macro_f1(logits, labels),
-        "top5": float((ranked == labels[:, None]).any(dim=1).double().mean()),
-        "loss": float(F.cross_entropy(logits.double(), labels)),
-        "calibration_error": calibration_error(logits, labels),
-        "recalls": [None if math.isnan(recall) else recall for recall in recalls(logits, labels).tolist()],
-    }
-
-
-def model_card(subnet: Subnet, preprocess: Preprocess, labels: tuple[str, ...], metrics: Mapping[str, Any]) -> str:
-    """README.md of a bundle."""
-    a = subnet.architecture
-    macs, params = costs_of(a, len(labels), subnet.structure)
-    data, test, val = metrics["data"], metrics["test"], metrics["val"]
-    return f"""# Subnet {a.id}
-
-A MobileNetV3-style image classifier, found and {"fine-tuned" if metrics["finetuned"] else "extracted"} by the NAT
-toolkit.
-
-| | |
-|---|---|
-| classes | {len(labels)} |
-| input | {a.resolution} x {a.resolution} RGB |
-| multiply-adds | {macs:,} |
-| parameters | {params:,} |
-| data | {_cell(data["name"])} (fingerprint {data["fingerprint"][:12]}) |
-| validation top-1 | {val["top1"]:.4f} ({val["images"]} images) |
-| test top-1 | {test["top1"]:.4f} ({test["images"]} images) |
-| supernet | {_cell(metrics["supernet"])} |
-
-Depths {list(a.depths)}, kernels {list(a.kernels)}, expand ratios {list(a.expands)}, width {a.width}.
-
-```python
-import nat, torch
-bundle = nat.load_bundle("{a.id}")
-image = torch.zeros(3, 300, 400, dtype=torch.uint8)  # any RGB image as (3, height, width)
-batch = bundle.preprocess.normalise(bundle.preprocess.shape(image)[None])
-print(bundle.labels[bundle.model(batch).argmax()])
-```
-
-Preprocessing: shorter side to {preprocess.resize}, centre crop {preprocess.crop}, then (x / 255 - mean) / std; see
-    preprocess.json.
-"""
-
-
-def _cell(name: str) -> str:
-    """A name of anybody's in a cell of a Markdown table: no end of the cell or the row, and no HTML."""
-    for character, code in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;")):
-        name = name.replace(character, code)
-    return as_text(" ".join(name.split()))

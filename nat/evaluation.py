@@ -14,7 +14,7 @@ from nat.errors import TransferError
 from nat.objectives import TOP1, Measured
 from nat.supernet.architecture import Architecture
 from nat.supernet.calibration import recalibrate
-from nat.supernet.evaluation import batched, folded, predict, top1_accuracy
+from nat.supernet.evaluation import batched, folded, predict
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
 
@@ -97,9 +97,9 @@ class SubnetEvaluator:
         logits = self._answers(subnet)
         return {o.name: o.error(logits, self.validation.labels) for o in (TOP1, *objectives)}
 
-    def error_of(self, subnet: Subnet) -> float:
+    def error_of(self, subnet: Subnet, objective: Measured = TOP1) -> float:
         """Validation error of a network as it is, in [0, 1]."""
-        return 1.0 - top1_accuracy(self._answers(subnet), self.validation.labels)
+        return objective.error(self._answers(subnet), self.validation.labels)
 
     def _answers(self, subnet: Subnet) -> Tensor:
         preprocess = self.preprocessing(subnet.architecture.resolution)

@@ -1,6 +1,7 @@
 """Fronts: which of the evaluated subnets are reported, and how they look as data."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -9,12 +10,19 @@ from numpy.typing import NDArray
 
 from nat.archive import Evaluation
 from nat.bootstrap import intervals
-from nat.objectives import ERROR, Named
+from nat.objectives import BALANCED, CALIBRATION, ERROR, MACRO_F1, WORST_RECALL, Named
 from nat.pareto import hypervolume, non_dominated, spread_subset
 from nat.problem import SearchProblem
 from nat.supernet.architecture import Architecture
 
 SCHEMA = 1
+TESTED = "test_"  # begins the names of errors on test images
+TOLD: dict[str, Callable[[Mapping[str, Any]], float]] = {  # errors by what metrics.json tells of a split
+    BALANCED.name: lambda split: 1.0 - float(split["balanced_accuracy"]),
+    MACRO_F1.name: lambda split: 1.0 - float(split["macro_f1"]),
+    CALIBRATION.name: lambda split: float(split["calibration_error"]),
+    WORST_RECALL.name: lambda split: 1.0 - min(recall for recall in split["recalls"] if recall is not None),
+}
 CONTRACT = ("macs", "params", "resolution", ERROR)  # objectives that rows have in any case
 
 
@@ -57,22 +65,34 @@ def within(problem: SearchProblem, front: Sequence[Evaluation]) -> list[Evaluati
 def choices(
     problem: SearchProblem, evaluations: Sequence[Evaluation], rows: Sequence[Mapping[str, Any]]
 ) -> list[Evaluation]:
-    """What may be picked out of a finished run, best first.
+    """What may be picked out of a finished run, the most accurate first: all that was measured with the final weights.
 
-    The Pareto set by what the search measured; before it the row that joined the front without being in it, which
-    no other one of the front reaches.
+    A net that others dominate in what was traded may still be the best within a limit on something else. Accuracy is
+    the first measured objective, as the search saw it; before all others stands the row that joined the front without
+    having been found, which no other one of the front reaches.
 
     Args:
         problem: of the search.
         evaluations: with the final weights.
         rows: the front of front.json.
     """
+    found = {evaluation.architecture.id for evaluation in pareto_set(problem, evaluations)}
+    joined = {row["id"]: _evaluation(problem, row) for row in rows if row["id"] not in found}
     searched = sorted(
-        pareto_set(problem, evaluations),
-        key=lambda evaluation: (evaluation.objectives[ERROR], evaluation.objectives["macs"]),
+        (each for each in problem.keeping(evaluations) if each.architecture.id not in joined),
+        key=lambda evaluation: (evaluation.objectives[problem.error], evaluation.objectives["macs"]),
     )
-    known = {evaluation.architecture.id for evaluation in searched}
-    return [*(_evaluation(problem, row) for row in rows if row["id"] not in known), *searched]
+    return [*joined.values(), *searched]
+
+
+def cheaper_and_cheaper(ranked: Sequence[Evaluation]) -> list[Evaluation]:
+    """Those of a ranking that have fewer multiply-adds than all before them: what budgets of multiply-adds may pick."""
+    found, least = list[Evaluation](), math.inf
+    for evaluation in ranked:
+        if evaluation.objectives["macs"] < least:
+            found.append(evaluation)
+            least = evaluation.objectives["macs"]
+    return found
 
 
 def _evaluation(problem: SearchProblem, row: Mapping[str, Any]) -> Evaluation:
@@ -123,7 +143,20 @@ def row(
         "test_top1": metrics["test"]["top1"] if metrics else None,
         **intervals(correct),
         **{column.name: evaluation.objectives[column.name] for column in columns},
+        **(tested(metrics, columns) if metrics else {}),
     }
+
+
+def tested(metrics: Mapping[str, Any], columns: Sequence[Named]) -> dict[str, float]:
+    """The errors on test images that metrics.json tells, of objectives among columns; "test_" begins their names."""
+    return {TESTED + o.name: TOLD[o.name](metrics["test"]) for o in columns if o.name in TOLD}
+
+
+def titles(columns: Sequence[Named]) -> list[dict[str, str]]:
+    """`columns` of front.json: name, title and unit of each, and of what `tested` adds."""
+    found = [{"name": o.name, "title": o.title, "unit": o.unit} for o in columns]
+    told = [o for o in columns if o.name in TOLD]
+    return found + [{"name": TESTED + o.name, "title": f"test {o.title}", "unit": o.unit} for o in told]
 
 
 def control_row(
@@ -131,6 +164,7 @@ def control_row(
     kind: str,
     metrics: dict[str, Any],
     known: Mapping[str, float] | None = None,
+    columns: Sequence[Named] = (),
     correct: Mapping[str, NDArray[np.bool_]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """A control as front.json has it; what is known of it beyond the contract follows by name.
@@ -151,4 +185,5 @@ def control_row(
         **({"lacks": metrics["lacks"]} if metrics.get("lacks") else {}),
         **intervals(correct),
         **{name: value for name, value in (known or {}).items() if name not in CONTRACT},
+        **tested(metrics, columns),
     }

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from nat.datasets.images import ImageSet
-from nat.datasets.loading import load_images
 from nat.errors import InputError
-from nat.preparation import counted
+from nat.importing import images_to_measure
 from nat.pretrained.card import Card
 from nat.pretrained.growing import Kind, greatest_difference, grown, preserved, source_of
 from nat.pretrained.store import destination, save_new_supernet
@@ -133,9 +132,7 @@ def grow_to_folder(
     path = destination(out, growth.card.name)
     found, card = growth.facts(resolution) | {"file": str(path)}, growth.card
     if data is not None:
-        with counted(progress, "reading images") as report:
-            images, _ = load_images(data, progress=report)
-        top1 = growth.accuracies(images, resolution, progress)
+        top1 = growth.accuracies(images_to_measure(card, data, progress), resolution, progress)
         for place, check in found["checks"].items():
             check["top1"] = top1[place]
         found |= {"source_top1": top1["network"], "grown_top1": top1["source"]}

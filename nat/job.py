@@ -79,20 +79,30 @@ class Job:
         folder: of the run.
         progress: shows how far it is.
         shared: of runs that differ in their strategy alone.
+        adapted: with the supernet that the run's search has left, not with the one it started from.
 
     Raises:
         InputError: something that was asked cannot be done.
     """
 
     def __init__(
-        self, options: TransferOptions, folder: RunFolder, progress: Progress, shared: Shared | None = None
+        self,
+        options: TransferOptions,
+        folder: RunFolder,
+        progress: Progress,
+        shared: Shared | None = None,
+        *,
+        adapted: bool = False,
     ) -> None:
         self.options, self.folder, self.progress, self.common = options, folder, progress, shared or Shared()
         self.settled_steps: int | None = None  # of each fine-tuning, for a budget of time
         check_searcher(options.searcher)
         objectives = read_objectives(options.objectives)
         self.device = torch_device(options.device)
-        supernet, self.card = load_supernet(options.supernet, seed=options.seed, model=options.model)
+        if adapted:
+            supernet, self.card = load_supernet_file(folder.supernet)
+        else:
+            supernet, self.card = load_supernet(options.supernet, seed=options.seed, model=options.model)
         self.amounts = options.amounts(general=has_general_features(self.card))
         rounds = self._within_evaluations().rounds  # a budget may be too small for a strategy
         searcher = make_searcher(options.searcher, self.amounts, rounds)
@@ -132,10 +142,11 @@ class Job:
     def config(self) -> dict[str, Any]:
         """Content of config.json: the options with every amount resolved, so that later defaults change nothing."""
         resolved = {"overrides": self.amounts.model_dump(mode="json"), "threads": torch.get_num_threads()}
+        looked = looked_over(self.splits, self.options, self.progress, self.folder.duplicates)
         return {
             "options": self.options.model_dump(mode="json") | resolved,
             "space": self.space.to_json(),
-            "data": told_of(self.splits, self.options) | looked_over(self.splits, self.options, self.progress),
+            "data": told_of(self.splits, self.options) | looked,
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "threads": torch.get_num_threads(),
             "cpus": self.cpus,
@@ -280,10 +291,12 @@ class Job:
         tuner, by = tuner or self.tuner(), by or self.evaluator()
         subnet = by.calibrated(self.supernet, architecture)
         tuned = finetune and tuner.train(subnet, architecture.resolution, architecture.id)
-        tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=Path(self.options.supernet).name)
+        supernet, told = Path(self.options.supernet).name, {"supernet_card": self.adapted_card().origin}
+        tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=supernet, told=told)
 
     def adapted_card(self) -> Card:
         """What the adapted supernet is."""
+        then = f"; then {self.splits.card.name}"
         return Card(
             name=f"{self.card.name}-{self.splits.card.name}",
             title=f"{self.card.title}, adapted to {self.splits.card.name}",
@@ -291,6 +304,6 @@ class Job:
             num_classes=self.splits.num_classes,
             mean=self.card.mean,
             std=self.card.std,
-            trained_on=f"{self.card.trained_on}; then {self.splits.card.name}",
+            trained_on=self.card.trained_on.removesuffix(then) + then,  # said once of one that is adapted already
             licence=self.card.licence,
         )

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nat.errors import InputError, unknown_name
 from nat.supernet.architecture import Architecture
-from nat.supernet.evaluation import balanced_accuracy, macro_f1, top1_accuracy
+from nat.supernet.evaluation import balanced_accuracy, calibration_error, macro_f1, recalls, top1_accuracy
 from nat.supernet.sampling import sample_uniform
 from nat.supernet.searchable import Costs, Encodings
 from nat.supernet.space import MobileNetSpace
@@ -30,10 +30,13 @@ Floats = NDArray[np.float64]
 
 ERROR = "top1_error"
 MOST = 12
+_ANSWERS = ("macro_f1_error", "balanced_error", "calibration_error", "worst_recall_error")
 RESERVED = {  # what rows of reports and evaluations hold under these names must not be another function's
-    *("id", "architecture", "macs", "params", "resolution", "memory_bytes", "latency_ms", ERROR, "macro_f1_error"),
-    "balanced_error",
+    *("id", "architecture", "macs", "params", "resolution", "memory_bytes", "latency_ms", ERROR),
+    *_ANSWERS,
+    *(f"test_{name}" for name in _ANSWERS),
     *("val_top1", "test_top1", "finetuned", "finetuned_val_top1", "val_interval", "test_interval", "name"),
+    *("judges", "lacks"),
 }
 BEYOND = 1.1  # reference points lie this much beyond the worst, where many architectures share it
 SAMPLE = 256
@@ -79,7 +82,11 @@ Objective = Measured | Known
 
 @dataclass(frozen=True)
 class AnswerError:
-    """An error that answers and labels decide; see `Measured`."""
+    """An error that answers and labels decide; see `Measured`.
+
+    Attributes:
+        accuracy: of logits (n, classes) for labels (n,), in [0, 1]; the error is 1 less it.
+    """
 
     name: str
     title: str
@@ -148,7 +155,7 @@ class UserObjective:
         function: values to be minimised, shape (n,), of n architectures; always the same for the same ones.
         lower: the best value for hypervolumes; None for the least of a sample of the space, less a tenth of its range.
         upper: the worst; None likewise.
-        title: in tables; None for the name.
+        title: in tables; "" for the name.
         unit: of the numbers in tables.
     """
 
@@ -195,9 +202,21 @@ class UserObjective:
         return best, worst
 
 
+def _calibration(logits: Tensor, labels: Tensor) -> float:
+    return 1.0 - calibration_error(logits, labels)
+
+
+def _worst_recall(logits: Tensor, labels: Tensor) -> float:
+    """The least share of a class's images that are classified right; classes without images do not count."""
+    found = recalls(logits, labels)
+    return float(found[~found.isnan()].min())
+
+
 TOP1 = AnswerError(ERROR, "top-1", top1_accuracy)
 BALANCED = AnswerError("balanced_error", "balanced accuracy", balanced_accuracy)
 MACRO_F1 = AnswerError("macro_f1_error", "macro F1", macro_f1)
+CALIBRATION = AnswerError("calibration_error", "calibration", _calibration)
+WORST_RECALL = AnswerError("worst_recall_error", "worst recall", _worst_recall)
 MACS = TableCost("macs", "multiply-adds", "M", "macs")
 PARAMS = TableCost("params", "parameters", "M", "params")
 MEMORY = TableCost("memory_bytes", "peak memory", "MB", "memory", shared=True)
@@ -211,6 +230,8 @@ def spelled_objectives() -> dict[str, Objective]:
         "top1": TOP1,
         "macro_f1": MACRO_F1,
         "balanced": BALANCED,
+        "worst_recall": WORST_RECALL,
+        "calibration": CALIBRATION,
         "macs": MACS,
         "params": PARAMS,
         "resolution": RESOLUTION,
@@ -234,8 +255,8 @@ def read_objectives(text: str) -> tuple[Objective, ...]:
     names = {objective.name for objective in found}
     if len(names) != len(found) or not 2 <= len(found) <= MOST or not any(isinstance(o, Measured) for o in found):
         raise InputError(
-            f"expected --objectives to name 2 to {MOST} of {', '.join(known)}, module:function, once each, with top1, "
-            f"macro_f1 or balanced among them, got '{text}'."
+            f"expected --objectives to name 2 to {MOST} of {', '.join(known)}, module:function, once each, with one "
+            f"that is measured, such as top1, among them, got '{text}'."
         )
     return tuple(sorted(found, key=_place))
 
@@ -244,8 +265,10 @@ def _place(objective: Objective) -> int:
     return 2 if isinstance(objective, Known) else int(objective.name != ERROR)
 
 
-def user_objective(word: str) -> Known:
+def user_objective(word: str) -> Objective:
     """The function, or the objective, that "module:name" or "file.py:name" says; a function gets its own name.
+
+    A function is one of architectures. What needs a network's answers is an `AnswerError`.
 
     Raises:
         InputError: there is no such module, file or name, or it fails when it is read.
@@ -259,9 +282,11 @@ def user_objective(word: str) -> Known:
             f"cannot take the objective '{word}': {type(error).__name__}: {error}. Name a function of architectures as "
             "module:function or file.py:function."
         ) from error
-    if not isinstance(found, Known) and not callable(found):
-        raise InputError(f"expected '{word}' to be a function of architectures, got {type(found).__name__}.")
-    objective = found if isinstance(found, Known) else UserObjective(name, found)
+    if not isinstance(found, Known | Measured) and not callable(found):
+        raise InputError(
+            f"expected '{word}' to be a function of architectures or an AnswerError, got {type(found).__name__}."
+        )
+    objective = found if isinstance(found, Known | Measured) else UserObjective(name, found)
     if objective.name in RESERVED:
         raise InputError(f"expected another name for the objective '{word}' than {objective.name}, which reports use.")
     return objective

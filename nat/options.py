@@ -32,6 +32,14 @@ class Effort(BaseModel):
     population: int = Field(ge=4, description="of NSGA-III")
     generations: int = Field(ge=1, description="of NSGA-III, each round")
     algorithm: Literal["nsga3", "nsga2"] = Field(default="nsga3", description="by reference directions, or by crowding")
+    surrogate: Literal["trend-gp", "gp", "rbf", "rbf-ensemble", "ridge", "mlp", "trees", "switching"] = Field(
+        default="trend-gp", description="what predicts errors in the strategy nat"
+    )
+    selection: Literal["ehvi", "reference", "spread"] = Field(
+        default="ehvi",
+        description="what of the predicted is evaluated: by expected improvement, NAT's reference directions, or "
+        "MSuNAS's spread",
+    )
     first_training: str = Field(description="training of the supernet before the first evaluation")
     round_training: str = Field(description="training of the supernet in each later round")
     batch: int = Field(ge=2, description="images a training step")
@@ -46,16 +54,10 @@ class Effort(BaseModel):
     finetuning_rate: float = Field(gt=0, allow_inf_nan=False, description="peak for fine-tuning")
     front: int = Field(ge=1, description="most subnets that are fine-tuned and reported")
     controls: Literal["none", "ends", "all"] = Field(
-        default="ends",
-        description="fine-tuned beside the front: the largest and the smallest subnet; all: random subnets and a "
-        "network of timm, too",
+        default="all",
+        description="fine-tuned beside the front: the largest and the smallest subnet, random ones and a network of "
+        "timm; ends: the first two",
     )
-
-    @field_validator("controls", mode="before")
-    @classmethod
-    def _read_controls(cls, value: object) -> object:
-        """Runs of older versions say true or false."""
-        return {"true": "ends", "false": "none"}.get(str(value).lower(), value)
 
     @field_validator("first_training", "round_training", "finetuning")
     @classmethod
@@ -65,11 +67,13 @@ class Effort(BaseModel):
 
 
 def efforts() -> dict[str, Effort]:
-    """The three efforts; `paper` has NAT's numbers as far as they are known, from its reimplementation in ENCAS.
+    """The three efforts; `paper` has NAT's numbers and rules as far as they are known.
 
     100 initial architectures, 30 iterations, an archive of 300, NSGA-III of 100 x 100, 5 epochs an iteration, batches
-    of 96 and 2,000 images to recalibrate on: Lu et al., TPAMI 2021, and its reimplementation in ENCAS. There the
-    archive's 300 are refilled with up to 100 candidates each iteration.
+    of 96, 2,000 images to recalibrate on, an ensemble of RBFs and reference directions to choose by: Lu et al., TPAMI
+    2021, and its reimplementation in ENCAS. There the archive's 300 are refilled with up to 100 candidates each
+    iteration. Of our own are AdamW and its rate, four nets a step, and the fine-tuning of ten nets for 50 epochs, for
+    which NAT has none.
     """
     return {
         "quick": Effort(
@@ -106,7 +110,6 @@ def efforts() -> dict[str, Effort]:
             finetuning="20 epochs",
             finetuning_rate=5e-4,
             front=8,
-            controls="all",
         ),
         "paper": Effort(
             initial=100,
@@ -115,6 +118,8 @@ def efforts() -> dict[str, Effort]:
             archive=300,
             population=100,
             generations=100,
+            surrogate="rbf-ensemble",
+            selection="reference",
             first_training="5 epochs",
             round_training="5 epochs",
             batch=96,
@@ -124,7 +129,6 @@ def efforts() -> dict[str, Effort]:
             finetuning="50 epochs",
             finetuning_rate=5e-4,
             front=10,
-            controls="all",
         ),
     }
 
@@ -194,6 +198,7 @@ class TransferOptions(BaseModel):
     data_root: str | None = None
     store_size: int = Field(default=256, ge=32)
     skip_corrupt: bool = False
+    flip: bool | None = None  # whether training images may be mirrored; None: as the data set's card says
     balance: Literal["none", "sampler", "loss", "auto"] = "none"
     adaptation: Literal["rounds", "frozen"] = "rounds"
     time: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -109,5 +109,6 @@ def tuned_source(job: Job) -> Bundle:
         job.make_ready(supernet, job.evaluator())
         subnet, tuner = supernet.extract(net, fast=True), job.tuner()
         tuned = tuner.train(subnet, net.resolution, "the source network")
-        tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=Path(job.options.supernet).name)
+        name, told = Path(job.options.supernet).name, {"supernet_card": job.card.origin}
+        tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=name, told=told)
     return load_bundle(path)

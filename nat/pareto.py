@@ -163,31 +163,6 @@ def select_by_rank(
     return chosen
 
 
-def knee(objectives: ArrayLike) -> int:
-    """The row with the best trade-off: farthest on the good side of the plane through the front's ends.
-
-    The normal-boundary idea of Das (1999), on objectives scaled to [0, 1] over the non-dominated rows, where that plane
-    is taken as the one that weighs all objectives alike; so the knee is the smallest sum of scaled objectives.
-
-    Args:
-        objectives: shape `(n, m)`, all minimised, n at least 1; dominated rows are never the knee. An objective that
-            does not vary over the front has no say. The first of equally good rows wins.
-
-    Returns:
-        Its index.
-
-    Raises:
-        ValueError: there is no row without NaN.
-    """
-    values = _matrix(objectives)
-    front = np.flatnonzero(non_dominated(values))
-    if not len(front):
-        raise ValueError("expected at least one row of objectives without NaN, got none.")
-    low, high = values[front].min(axis=0), values[front].max(axis=0)
-    scaled = (values[front] - low) / np.where(high > low, high - low, 1.0)
-    return int(front[np.argmin(scaled.sum(axis=1))])
-
-
 def _matrix(objectives: ArrayLike) -> Floats:
     values = np.asarray(objectives, dtype=float)
     if values.ndim != 2 or values.shape[1] == 0:

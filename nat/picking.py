@@ -13,17 +13,23 @@ from nat.objectives import ERROR
 from nat.pipeline import reopened
 from nat.preparation import kept_latency, problem_of
 from nat.problem import SearchProblem
-from nat.progress import Progress
+from nat.progress import Progress, Silence
 from nat.run_folder import RunFolder, check_new
 from nat.supernet.sampling import Limits
 
 
 def pick(
-    run: Path, out: Path, limits: Limits, min_top1: float | None = None, *, finetune: bool, progress: Progress
+    run: Path,
+    out: Path,
+    limits: Limits,
+    min_top1: float | None = None,
+    *,
+    finetune: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Writes the most accurate subnet within the limits as a bundle.
 
-    All Pareto-optimal subnets of the run's last round are eligible, also those that the run did not fine-tune: these
+    All subnets that were measured with the final weights are eligible, also those that the run did not fine-tune: these
     get the adapted supernet's weights, and are fine-tuned on request. So is the largest subnet if it joined the front.
 
     Args:
@@ -38,7 +44,7 @@ def pick(
         The bundle's metrics.
 
     Raises:
-        BudgetError: no subnet of the front keeps the limits.
+        BudgetError: no subnet that was measured keeps the limits.
         InputError: a limit on latency, and the run has no latency table.
         RunError: the run is not finished, or `out` is there already or cannot be made.
     """
@@ -51,30 +57,30 @@ def pick(
         raise InputError(f"the run in '{run}' has no latency table: transfer with --objectives top1,latency.")
     with Archive(folder.archive, read_only=True) as archive:
         version = report.get("weights_version", max(archive.versions))  # fronts of older versions lack it
-        front = choices(problem, archive.at_version(version), report["front"])
+        known = choices(problem, archive.at_version(version), report["front"])
     max_error = problem.max_error if min_top1 is None else min(problem.max_error, 1.0 - min_top1)
     problem = replace(problem, limits=limits, max_error=max_error)
-    eligible = within(problem, front)
+    eligible = within(problem, known)
     if not eligible:
-        raise _nothing(problem, front, min_top1)
+        raise _nothing(problem, known, min_top1)
     architecture = eligible[0].architecture
     ready = folder.subnets / architecture.id
     if ready.is_dir() and (not finetune or load_bundle(ready).metrics["finetuned"]):
         copy_bundle(ready, out)
     else:
-        job = reopened(folder, progress)
+        job = reopened(folder, progress or Silence(), adapted=True)
         job.load_adapted()
         job.write_subnet(architecture, out, finetune=finetune)
     return load_bundle(out).metrics
 
 
-def _nothing(problem: SearchProblem, front: Sequence[Evaluation], min_top1: float | None) -> BudgetError:
-    """The error for limits that none of a front keeps, with the least and the greatest that it has of each."""
-    encodings, top1 = problem.encodings_of(front), [1.0 - evaluation.objectives[ERROR] for evaluation in front]
+def _nothing(problem: SearchProblem, known: Sequence[Evaluation], min_top1: float | None) -> BudgetError:
+    """The error for limits that no subnet keeps, with the least and the greatest that there is of each."""
+    encodings, top1 = problem.encodings_of(known), [1.0 - evaluation.objectives[ERROR] for evaluation in known]
     ranges = problem.limits.ranges(problem.costs, encodings)
     if min_top1 is not None:
         ranges.append(f"--min-top1 {min_top1} ({min(top1):.4f} to {max(top1):.4f})")
     return BudgetError(
-        f"no subnet of this front keeps the limits; asked for, and what the front has: {', '.join(ranges)}. Change the "
-        "budget, or transfer again with it."
+        f"no subnet that this run has measured keeps the limits; asked for, and what there is: {', '.join(ranges)}. "
+        "Change the budget, or transfer again with it."
     )

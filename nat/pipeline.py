@@ -71,8 +71,17 @@ def transfer(
 def resume(out: Path, progress: Progress | None = None, shared: Shared | None = None) -> dict[str, Any]:
     """Goes on with a run to the same result as if it had not been interrupted; a finished one returns at once.
 
+    Args:
+        out: the run's folder.
+        progress: shows how far it is.
+        shared: of runs that differ in their strategy alone.
+
+    Returns:
+        The content of front.json.
+
     Raises:
         RunError: there is no run, its data have changed, or another process is at work in it.
+        TransferError: the work failed.
     """
     folder = RunFolder(out)
     folder.read_config()
@@ -84,14 +93,22 @@ def resume(out: Path, progress: Progress | None = None, shared: Shared | None = 
         return reopened(folder, progress or Silence(), shared).run()
 
 
-def reopened(folder: RunFolder, progress: Progress, shared: Shared | None = None) -> "Transfer":
+def reopened(
+    folder: RunFolder, progress: Progress, shared: Shared | None = None, *, adapted: bool = False
+) -> "Transfer":
     """The job of an existing run, as it was asked.
+
+    Args:
+        folder: of the run.
+        progress: shows how far it is.
+        shared: of runs that differ in their strategy alone.
+        adapted: with the run's own supernet, of a finished search; the one that it started from may be gone by then.
 
     Raises:
         RunError: there is no run, or its data have changed, so that its splits would be others, or its supernet.
     """
     config = folder.read_config()
-    job = Transfer(folder.read_options(), folder, progress, shared)
+    job = Transfer(folder.read_options(), folder, progress, shared, adapted=adapted)
     if job.splits.fingerprint != config["data"].get("fingerprint"):
         raise RunError(f"the images of '{job.options.data}' are not those that the run started with. Start a new run.")
     if json.loads(json.dumps(job.space.to_json())) != config["space"]:

@@ -11,11 +11,11 @@ import torch
 
 from nat.datasets.balance import UNEVEN, unevenness
 from nat.datasets.catalogue import list_datasets
-from nat.datasets.duplicates import find_duplicates, images_in, in_words
+from nat.datasets.duplicates import find_duplicates
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
 from nat.errors import BudgetError, InputError
-from nat.files import read_json
+from nat.files import read_json, write_json
 from nat.objectives import read_objectives
 from nat.options import Effort, TransferOptions
 from nat.pretrained.catalogue import list_checkpoints
@@ -28,6 +28,7 @@ from nat.supernet.latency import LatencyTable
 from nat.supernet.sampling import Limits
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.timing import measure_table
+from nat.surrogates import SURROGATES
 
 MACHINE_THREADS = torch.get_num_threads()  # taken before any run of this process sets its own number
 SHARED_RESOLUTION = 64  # below it, a second thread gains under 10 % and loses much when the machine is busy
@@ -65,9 +66,9 @@ def _absolute_objective(word: str) -> str:
 
 
 def read_splits(options: TransferOptions, progress: Progress) -> Splits:
-    """The data set that the options name, split."""
+    """The data set that the options name, split; its card has the options' flip, which all that trains goes by."""
     with counted(progress, "reading images") as report:
-        return load_dataset(
+        splits = load_dataset(
             options.data,
             root=Path(options.data_root) if options.data_root else None,
             seed=options.seed,
@@ -75,14 +76,23 @@ def read_splits(options: TransferOptions, progress: Progress) -> Splits:
             skip_corrupt=options.skip_corrupt,
             progress=report,
         )
+    return splits.with_flip(options.flip)
 
 
-def looked_over(splits: Splits, options: TransferOptions, progress: Progress) -> dict[str, Any]:
+def looked_over(
+    splits: Splits, options: TransferOptions, progress: Progress, listed: Path | None = None
+) -> dict[str, Any]:
     """Says what a user should know of the images before they are trained on.
+
+    Args:
+        splits: the images.
+        options: what is asked.
+        progress: is told.
+        listed: file for all pairs of near-duplicates, written if there are any.
 
     Returns:
         "unevenness": images of the largest class over those of the smallest; "near_duplicates": number of images that
-        are in another split, too, None if not looked for.
+        are in another split, too, None if not looked for, and then "exact_copies": number of those.
     """
     if splits.skipped:
         progress.say(f"skipped {len(splits.skipped)} corrupt images, such as {splits.skipped[0]}")
@@ -91,10 +101,14 @@ def looked_over(splits: Splits, options: TransferOptions, progress: Progress) ->
         progress.say(f"the largest class has {uneven:.0f} times the images of the smallest: see --balance")
     with counted(progress, "looking for near-duplicates") as report:
         found = find_duplicates(splits, report)
-    if found:
-        progress.say(in_words(found, splits))
-    copies = None if found is None else images_in(found, "val") + images_in(found, "test")
-    return {"unevenness": round(uneven, 3), "near_duplicates": copies}
+    where = ""
+    if found.pairs and listed is not None:
+        write_json(listed, found.to_json(splits))
+        where = f"; all of them: {listed}"
+    if said := found.in_words(splits):
+        progress.say(said + where)
+    facts = {"unevenness": round(uneven, 3), "near_duplicates": None if found.unlooked else found.images}
+    return facts | ({"exact_copies": found.images} if found.unlooked else {})
 
 
 @contextmanager
@@ -201,7 +215,13 @@ def make_searcher(name: str, amounts: Effort, rounds: int | None = None) -> Sear
     if name == "nsga2":
         return GeneticSearcher(population=amounts.population)
     if name == "nat":
-        return NatSearcher(population=amounts.population, generations=amounts.generations, algorithm=amounts.algorithm)
+        return NatSearcher(
+            population=amounts.population,
+            generations=amounts.generations,
+            surrogate=SURROGATES[amounts.surrogate],
+            selection=amounts.selection,
+            algorithm=amounts.algorithm,
+        )
     return SEARCHERS[name]()
 
 

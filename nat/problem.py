@@ -34,6 +34,16 @@ class SearchProblem:
     limits: Limits = field(default_factory=Limits)
     max_error: float = 1.0
 
+    def __post_init__(self) -> None:
+        kinds = [isinstance(objective, Measured) for objective in self.objectives]
+        if not any(kinds) or kinds != sorted(kinds, reverse=True):
+            raise ValueError(f"expected measured objectives, then those that are known, got {', '.join(self.names)}.")
+
+    @property
+    def error(self) -> str:
+        """Name of the first measured objective: the error that is traded for costs."""
+        return self.measured[0].name
+
     @property
     def space(self) -> SearchSpace:
         """The architectures to choose from."""

@@ -20,6 +20,7 @@ from nat.fronts import (
     pareto_set,
     row,
     thinned,
+    titles,
 )
 from nat.options import TransferOptions
 from nat.plots import plot_front, plot_rounds
@@ -100,7 +101,8 @@ def write_report(
 def _control_row(control: Control, problem: SearchProblem) -> dict[str, Any]:
     net = control.architecture
     known = None if net is None else problem.known_of(net)
-    found = control_row(control.name, control.kind, control.metrics, known, read_correct(control.path))
+    correct, columns = read_correct(control.path), columns_of(problem)
+    found = control_row(control.name, control.kind, control.metrics, known, columns, correct)
     if net is not None:
         found["architecture"] = net.to_json()
     return found if "id" in found else found | {"folder": f"controls/{control.path.name}"}
@@ -166,7 +168,7 @@ def _searched(
         "hypervolume": front_hypervolume(problem, evaluations),
         "reference_point": dict(zip(problem.names, problem.reference_point().tolist(), strict=True)),
         "objectives": list(problem.names),
-        "columns": [{"name": o.name, "title": o.title, "unit": o.unit} for o in columns_of(problem)],
+        "columns": titles(columns_of(problem)),
         "limits": limits_given(problem),
         "min_top1": options.min_top1,
         "latency": None if latency is None else {**latency.machine, **latency.error},

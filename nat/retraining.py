@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from nat.bundle import Bundle, load_bundle, measure
+from nat.bundle import Bundle, load_bundle
 from nat.datasets.augment import RandomOperations
 from nat.datasets.balance import evenness, loss_weights
 from nat.datasets.device_stream import training_stream
@@ -19,9 +19,11 @@ from nat.errors import InputError, RunError, TransferError
 from nat.evaluation import Preprocessing, SubnetEvaluator
 from nat.finetuning import Best
 from nat.finetuning_recipe import FinetuneRecipe
+from nat.metrics import measure
+from nat.objectives import BALANCED, TOP1
 from nat.options import TransferOptions, checked, steps_of
 from nat.preparation import looked_over, read_splits, suitable_threads, torch_device, with_absolute_paths
-from nat.progress import Progress
+from nat.progress import Progress, Silence
 from nat.run_folder import check_new
 from nat.supernet.calibration import recalibrate
 from nat.supernet.costs import space_around
@@ -29,6 +31,7 @@ from nat.supernet.layers import initialise_classifier
 from nat.supernet.subnet import Subnet
 from nat.tuning import Tuner, told_of
 
+CROP_AREA = 0.3  # least share of a random crop, unless asked otherwise
 LOOKS = 20  # measurements on validation images, at most
 
 
@@ -42,7 +45,7 @@ class RetrainingOptions:
         data: name or folder of other images; None for the bundle's own.
         data_root: where named data sets lie; of the bundle's own images it is known.
         batch: images a step.
-        min_crop_area: least share of a random crop.
+        min_crop_area: least share of a random crop; None for 0.3, or more where the data set's card says so.
         balance: as in `nat transfer`.
         patience: measurements without a better one after which it ends; None for never.
         device: where it runs.
@@ -56,7 +59,7 @@ class RetrainingOptions:
     data: str | None = None
     data_root: str | None = None
     batch: int = 64
-    min_crop_area: float = 0.3
+    min_crop_area: float | None = None
     balance: Literal["none", "sampler", "loss", "auto"] = "none"
     patience: int | None = None
     device: str = "auto"
@@ -64,7 +67,7 @@ class RetrainingOptions:
     teacher: Path | None = None
 
 
-def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progress) -> dict[str, Any]:
+def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progress | None = None) -> dict[str, Any]:
     """Fine-tunes a bundle further and writes the result as another bundle.
 
     The weights with the least error on validation images are kept, the bundle's own among them where its classifier
@@ -78,14 +81,15 @@ def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progre
 
     Returns:
         `before` (None with a fresh classifier) and `after`: metrics by split; `recipe`, `best_step`, `steps`, `history`
-        of (step, validation error), `fresh_classifier`, `says`: a sentence, and `out`.
+        of (step, validation error: of top-1, or balanced with `balance`), `fresh_classifier`, `says`: a sentence, and
+        `out`.
 
     Raises:
         RunError: `out` is there, or the bundle's own images have changed.
         InputError: the bundle, the images, the teacher or an option cannot be used.
         TransferError: the training diverged.
     """
-    bundle, out = load_bundle(path), out.expanduser()
+    bundle, out, progress = load_bundle(path), out.expanduser(), progress or Silence()
     check_new(out)
     steps_of(options.amount, 1)  # what cannot be is said before the images are read
     options = replace(options, teacher=_teacher_folder(path, options))
@@ -95,6 +99,7 @@ def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progre
     splits = read_splits(asked, progress)
     same = _check_images(bundle, splits, asked, options)
     if not same:
+        _say_changed(bundle, asked, progress)
         looked_over(splits, asked, progress)
     tuner = _tuner(bundle, splits, asked, options, device, progress)
     subnet, fresh = _subnet(bundle, splits, tuner, options.recipe.seed)
@@ -103,15 +108,18 @@ def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progre
         progress.say(f"the teacher is {tuner.teacher.name} of '{options.teacher}', at {tuner.teacher.resolution} px")
     before = None if fresh else _before(bundle, tuner, same=same)
     evaluator = SubnetEvaluator(splits.train, splits.val, tuner.preprocessing, device=device)
+    judged = TOP1 if options.balance == "none" else BALANCED  # else the best weights would be those of common classes
     every = min(max(tuner.stream.steps_per_epoch, math.ceil(tuner.recipe.steps / LOOKS)), tuner.recipe.steps)
-    best = Best(lambda network: evaluator.error_of(network), every, options.patience)  # type: ignore[arg-type]
+    best = Best(lambda network: evaluator.error_of(network, judged), every, options.patience)  # type: ignore[arg-type]
     if not fresh:
         best.look(subnet.to(device).eval(), 0)
     tuner.train(subnet, bundle.preprocess.crop, subnet.architecture.id, best)
-    done = {"best_step": best.step, "batch": tuner.stream.batch_size, "from": bundle.metrics["id"]}
+    done = {"best_step": best.step, "by": judged.name, "patience": options.patience, "balance": options.balance}
+    done |= {"from": bundle.metrics["id"]}
     done |= {"teacher": None if tuner.teacher is None else tuner.teacher.name}
     supernet = str(bundle.metrics.get("supernet", "?"))
-    tuner.write(subnet.cpu(), out, finetuned=True, supernet=supernet, told={"finetuning": done})
+    told = {"finetuning": done, "supernet_card": bundle.metrics.get("supernet_card")}
+    tuner.write(subnet.cpu(), out, finetuned=True, supernet=supernet, told=told)
     after = _verified(out, splits)
     return {
         "out": str(out),
@@ -127,7 +135,7 @@ def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progre
 
 
 def _asked(bundle: Bundle, options: RetrainingOptions) -> TransferOptions:
-    """Where the images are, and how they are split: as the bundle's were, or by the seed."""
+    """Where the images are, and how they are split: as the bundle's were, so that its test images stay unseen."""
     claim = bundle.metrics["data"]
     own = {
         "data": claim["source"],
@@ -136,9 +144,10 @@ def _asked(bundle: Bundle, options: RetrainingOptions) -> TransferOptions:
         "store_size": claim.get("store_size", 256),
         "skip_corrupt": claim["skip_corrupt"],
     }
-    other = {"data": options.data, "data_root": options.data_root, "seed": options.recipe.seed}
+    other = {"data": options.data, "data_root": options.data_root, "seed": claim["seed"]}
     images = own if options.data is None else other
-    return with_absolute_paths(checked(TransferOptions, {**images, "balance": options.balance}))
+    treated = {"balance": options.balance, "flip": claim.get("flip")}  # a flip that is off is off for other images, too
+    return with_absolute_paths(checked(TransferOptions, {**images, **treated}))
 
 
 def _check_images(bundle: Bundle, splits: Splits, asked: TransferOptions, options: RetrainingOptions) -> bool:
@@ -150,7 +159,17 @@ def _check_images(bundle: Bundle, splits: Splits, asked: TransferOptions, option
             f"expected the images that '{bundle.path}' was measured on (fingerprint {claim['fingerprint'][:12]}), got "
             f"changed ones ({splits.fingerprint[:12]}). Give them as other images: --data {asked.data}."
         )
-    return bool(same and asked.seed == claim["seed"])
+    return bool(same)
+
+
+def _say_changed(bundle: Bundle, asked: TransferOptions, progress: Progress) -> None:
+    """Where images were added to the bundle's own: they are split anew, and splits mix what was kept apart."""
+    if asked.data == bundle.metrics["data"]["source"]:
+        progress.say(
+            f"the images of '{asked.data}' have changed since '{bundle.path}' was made, and are split anew: it may "
+            "have been trained on some that now are for validation or test, and what is measured may be too good. A "
+            "folder with a test/ of its own keeps them apart."
+        )
 
 
 def _tuner(
@@ -201,7 +220,7 @@ def _preprocessing(bundle: Bundle, splits: Splits) -> Preprocessing:
 def _stream(splits: Splits, options: RetrainingOptions, mean: Triple, std: Triple, device: torch.device) -> TrainStream:
     recipe = options.recipe
     batching = Batching.suited(splits.card, options.batch, recipe.seed + 1, mean, std)
-    crop_area = max(batching.min_crop_area, options.min_crop_area)
+    crop_area = options.min_crop_area or max(batching.min_crop_area, CROP_AREA)
     batching = replace(batching, min_crop_area=crop_area, evenness=evenness(options.balance, splits.train.labels))
     augment = RandomOperations(recipe.randaugment, recipe.seed) if recipe.randaugment else None
     return training_stream(splits.train, batching, augment, device=device)

@@ -25,27 +25,29 @@ START = -1  # stands for what comes before round 0
 
 
 def newest_whole(archive: Archive, events: Iterable[Mapping[str, Any]]) -> list[Evaluation]:
-    """The evaluations of the last round that was evaluated whole, or of the first one while there is none.
-
-    A round is whole if its event says so, or a later one has begun.
-    """
-    rows = archive.evaluations()
-    whole = {event["round"] for event in events if event["event"] == "round" and "round" in event}
-    begun = {evaluation.round for evaluation in rows}
-    newest = max(begun, default=0)
-    whole |= begun - {newest} | ({newest} if archive.proposals(newest + 1) else set())
-    done = [evaluation for evaluation in rows if not evaluation.failed]
-    last = max(whole, default=0)
+    """The evaluations of the last round that was evaluated whole, or of the first one while there is none."""
+    last = _last_whole(archive, events)
+    done = [evaluation for evaluation in archive.evaluations() if not evaluation.failed]
     version = max((evaluation.weights_version for evaluation in done if evaluation.round <= last), default=0)
     return [evaluation for evaluation in done if evaluation.weights_version == version and evaluation.round <= last]
 
 
-def quality(proposals: Sequence[Proposal], evaluations: Iterable[Evaluation]) -> dict[str, Any]:
+def _last_whole(archive: Archive, events: Iterable[Mapping[str, Any]]) -> int:
+    """The last round that was evaluated whole, by its event or because a later one has begun; 0 while there is none."""
+    whole = {event["round"] for event in events if event["event"] == "round" and "round" in event}
+    begun = {evaluation.round for evaluation in archive.evaluations()}
+    newest = max(begun, default=0)
+    whole |= begun - {newest} | ({newest} if archive.proposals(newest + 1) else set())
+    return max(whole, default=0)
+
+
+def quality(proposals: Sequence[Proposal], evaluations: Iterable[Evaluation], error: str = ERROR) -> dict[str, Any]:
     """How well errors were predicted, out of sample.
 
     Args:
         proposals: with the predictions that were made of them.
         evaluations: of one round; failed ones, and those of other architectures, are left out.
+        error: name of the objective that was predicted.
 
     Returns:
         `compared`: of how many architectures there are both; `kendall_tau` and `spearman` of predicted and measured
@@ -53,7 +55,7 @@ def quality(proposals: Sequence[Proposal], evaluations: Iterable[Evaluation]) ->
         `within_90`: share of measured errors in the central intervals predicted; `rms_z`: root mean square of the
         deviations in units of those predicted, 1 if calibrated. None where there is too little to tell.
     """
-    measured = {e.architecture: e.objectives[ERROR] for e in evaluations if not e.failed}
+    measured = {e.architecture: e.objectives[error] for e in evaluations if not e.failed}
     pairs = [(p, measured[p.architecture]) for p in proposals if p.mean is not None and p.architecture in measured]
     mean = np.array([p.mean for p, _ in pairs], dtype=float)
     errors = np.array([error for _, error in pairs], dtype=float)
@@ -102,12 +104,12 @@ def round_record(
         "failed": sum(e.failed for e in ours),
         "evaluations": sum(not e.failed for e in until),
         "hypervolume": front_hypervolume(problem, current),
-        **quality(proposals, ours),
+        **quality(proposals, ours, problem.error),
     }
 
 
 def records(problem: SearchProblem, archive: Archive, events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One record for each round that evaluated anything.
+    """One record for each round that was evaluated whole; the first one as far as it is.
 
     Args:
         problem: objectives.
@@ -119,10 +121,10 @@ def records(problem: SearchProblem, archive: Archive, events: Iterable[Mapping[s
         all sessions; and `cost`: seconds by part, "fit" the surrogate, "evolve" on it, and "other", which is all
         that is none of the parts (bookkeeping, files, what a kill made do again).
     """
-    rows = archive.evaluations()
-    costs, ends = _costs(events)
+    rows, events = archive.evaluations(), list(events)
+    (costs, ends), last = _costs(events), _last_whole(archive, events)
     found, before = [], ends.get(START, 0.0)
-    for round in sorted({evaluation.round for evaluation in rows}):
+    for round in sorted({evaluation.round for evaluation in rows if evaluation.round <= last}):
         cost, end = costs[round], ends.get(round, before)
         cost["other"] = max(0.0, end - before - sum(cost.values()))
         times = {"seconds": end, "cost": {part: cost[part] for part in PARTS}}

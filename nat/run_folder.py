@@ -52,6 +52,7 @@ class RunFolder:
         self.path = path.expanduser()
         self.lock = self.path / ".lock"
         self.config = self.path / "config.json"
+        self.duplicates = self.path / "near_duplicates.json"
         self.archive = self.path / "archive.sqlite"
         self.events = self.path / "events.jsonl"
         self.plan = self.path / "plan.json"
@@ -88,8 +89,8 @@ class RunFolder:
             )
 
     def _foreign(self, path: Path) -> bool:
-        """Whether an entry of the folder is neither the lock nor a draft, which a run that was killed leaves."""
-        return path != self.lock and not draft(path)
+        """Whether an entry of the folder is nothing that a run leaves which was killed before its config.json."""
+        return path not in (self.lock, self.duplicates) and not draft(path)
 
     def create(self, config: Mapping[str, Any]) -> None:
         """Makes the folder with its config.json; one that another process has made since `check_free` is refused."""

@@ -103,12 +103,13 @@ def by_directions(values: Floats, count: int, rng: Generator) -> Indices:
     return np.sort(np.array([survivor.data["row"] for survivor in survivors], dtype=np.intp))
 
 
-def by_spread(values: Floats, measured: Floats, count: int) -> Indices:
-    """The best by rank; of the rank that does not fit whole, a spread over the first cost, beside the measured front's.
+def by_spread(values: Floats, macs: Floats, reached: Floats, count: int) -> Indices:
+    """The best by rank; of the rank that does not fit whole, a spread over the multiply-adds, beside those of a front.
 
     Args:
         values: predicted, shape (n, m).
-        measured: what has been reached, shape (k, m).
+        macs: multiply-adds, above 0, shape (n,).
+        reached: those of the measured front, shape (k,).
         count: how many.
     """
-    return select_by_rank(values, values[:, 1], count, keep=measured[non_dominated(measured)][:, 1])
+    return select_by_rank(values, macs, count, keep=reached)

@@ -1,8 +1,8 @@
 """What a pretrained supernet needs before its first training step on new images.
 
 It gets a classifier of the new classes. A single network around which a space was put is settled on the images: batch
-norm is stated anew, and channels are sorted by what they do there. Where features are good for any photographs, as
-those of ImageNet are, the classifier is fitted on them before any weight moves.
+norm is stated anew, and channels are sorted by what they do there. Where features are worth keeping, as those of
+ImageNet or of a network that was grown, the classifier is fitted on them before any weight moves.
 """
 
 import warnings
@@ -19,6 +19,7 @@ from nat.datasets.images import ImageSet
 from nat.datasets.splits import Splits
 from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.pretrained.card import Card
+from nat.pretrained.published import UNNAMED
 from nat.progress import Progress
 from nat.supernet.architecture import Architecture
 from nat.supernet.calibration import rebase
@@ -41,8 +42,14 @@ def adapted_to(supernet: Supernet, space: MobileNetSpace, num_classes: int, seed
 
 
 def has_general_features(card: Card) -> bool:
-    """Whether a supernet's features are known to be good for any photographs, so that a classifier fits them."""
-    return card.trained_on.startswith(IMAGENET)
+    """Whether a supernet's features are to be kept: a classifier is fitted on them, and training is gentle.
+
+    Those of ImageNet are good for any photographs. Those of a trained single network, of whatever images, are all that
+    its subnets have. Published weights that do not name their images count like it, and so does what either became on
+    later images: a card begins with the first.
+    """
+    single = not card.elastic and card.trained
+    return single or card.trained_on.startswith((IMAGENET, UNNAMED))
 
 
 def ready(

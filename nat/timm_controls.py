@@ -211,7 +211,7 @@ def _write(found: TimmNetwork, resolution: int, tuner: Tuner, path: Path, told: 
     macs, params = timm_costs(found.model, resolution, tuner.splits.num_classes)
     measured = tuner.measured(network, resolution)
     known = {"timm": found.model, "weights": found.weights, "macs": macs, "params": params, "resolution": resolution}
-    recipe = {"recipe": tuner.recipe.to_json(), "threads": torch.get_num_threads(), "data": dict(tuner.data)}
+    recipe = {"recipe": tuner.told_recipe(), "threads": torch.get_num_threads(), "data": dict(tuner.data)}
     with whole_folder(path) as draft:
         save_file({key: value.contiguous() for key, value in network.state_dict().items()}, draft / "model.safetensors")
         save_file({split: right.contiguous() for split, right in measured.correct.items()}, draft / CORRECT)

@@ -203,6 +203,7 @@ class TrainingRun:
             "recipe": asdict(self.training.recipe),
             "space": self.training.space.to_json(),
             "images": self.splits.fingerprint,
+            "flip": self.splits.card.flip,
             "teacher": self.labels.teacher,
             "start": self.labels.start.name if self.labels.start else "",
         }

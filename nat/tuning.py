@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nat.bundle import answers, metrics_of, save_bundle
+from nat.bundle import save_bundle
 from nat.datasets.splits import Splits
 from nat.datasets.stream import TrainStream
 from nat.distillation import Teacher
@@ -17,6 +17,7 @@ from nat.errors import TransferError
 from nat.evaluation import Preprocessing
 from nat.finetuning import Best, train_network
 from nat.finetuning_recipe import FinetuneRecipe
+from nat.metrics import answers, metrics_of
 from nat.options import TransferOptions
 from nat.predictions import Predictions
 from nat.progress import Progress
@@ -78,6 +79,12 @@ class Tuner:
                 raise TransferError(f"{name}: {error}") from error
         return True
 
+    def told_recipe(self) -> dict[str, Any]:
+        """As metrics.json has it: the constants, and how the images became batches."""
+        batching = self.stream.batching
+        drawn = {"flip": batching.flip, "min_crop_area": batching.min_crop_area, "evenness": batching.evenness}
+        return self.recipe.to_json() | {"batch": self.stream.batch_size, **drawn}
+
     def measured(self, network: nn.Module, resolution: int) -> Measured:
         """Judges a network as it will be used: on the CPU, each image from its file through the preprocessing alone."""
         splits = {"val": self.splits.val, "test": self.splits.test}
@@ -115,7 +122,7 @@ class Tuner:
             "supernet": supernet,
             **measured.metrics,
             "threads": torch.get_num_threads(),
-            "recipe": self.recipe.to_json() if finetuned else None,
+            "recipe": self.told_recipe() if finetuned else None,
             "data": dict(self.data),
             **told,
         }
@@ -132,6 +139,7 @@ def told_of(splits: Splits, options: TransferOptions) -> dict[str, Any]:
         "seed": options.seed,
         "store_size": options.store_size,
         "skip_corrupt": options.skip_corrupt,
+        "flip": options.flip,
         "fingerprint": splits.fingerprint,
         "classes": splits.num_classes,
         "train": len(splits.train),

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from nat.bundle import Bundle, load_bundle, measure
+from nat.bundle import Bundle, load_bundle
 from nat.datasets.images import ImageSet
-from nat.datasets.loading import load_dataset
-from nat.datasets.splits import Splits
+from nat.datasets.loading import load_dataset, load_source
+from nat.datasets.splits import Source, Splits, draw_missing, shortened
 from nat.errors import InputError
 from nat.evaluation import SubnetEvaluator, preprocessing_of
+from nat.metrics import Metrics, measure
 from nat.preparation import MACHINE_THREADS, counted, torch_device
 from nat.pretrained.card import Card
 from nat.progress import Progress
@@ -25,34 +26,115 @@ from nat.supernet.supernet import Supernet
 TOLERANCE = 1e-6
 CALIBRATION_IMAGES = 2000  # as once-for-all has it
 IMAGENET_CROP = 0.875
+CHANGED = (
+    "The images of {} have changed since metrics.json was written, so that other ones may be in each split: some of "
+    "those measured here may have been trained on."
+)
 
 
 def verify(bundle: Path, data: str | None, splits: Sequence[str], device: str, progress: Progress) -> dict[str, Any]:
-    """Metrics of a bundle on its own data or on other images.
+    """Metrics of a bundle on its own images, in the splits that it was trained with, or on all of others.
 
     Args:
         bundle: folder of a subnet.
-        data: name or folder; None for the data that the bundle was measured on, with the same splits.
-        splits: "val", "test" or both.
+        data: name, folder or list; None for the images that the bundle was measured on. They are taken for its own if
+            they lie where those did, or are the same to the byte.
+        splits: "val", "test" or both, of its own images. Of others, those of test/ are measured, or all if there is
+            none.
         device: where it runs.
         progress: shows how far it is.
 
     Returns:
-        Metrics by split; `reproduced` (True or False on the same images, None on others) and `says`, a sentence.
+        Metrics by split, of other images under "test" or "all"; `reproduced` (True or False on the same images, None
+        on others) and `says`, a sentence.
 
     Raises:
-        InputError: the images have other classes.
+        InputError: the images cannot be read, or are of other classes.
     """
     loaded = load_bundle(bundle)
-    found = images_of(loaded, data, progress)
-    check_classes(loaded, found)
+    claim = loaded.metrics["data"]
+    found = _found(loaded, data, progress)
+    if isinstance(found, Splits):
+        check_classes(loaded, found)
+        parts = {name: getattr(found, name) for name in splits}
+    else:
+        parts = measured_part(found, loaded.labels)
     torch.set_num_threads(loaded.metrics.get("threads") or MACHINE_THREADS)  # sums are rounded alike
     result: dict[str, Any] = {}
-    for name in splits:
+    for name, images in parts.items():
         with progress.task(f"evaluating on {name}", 1) as task:
-            result[name] = measure(loaded.model, loaded.preprocess, getattr(found, name), torch_device(device))
+            result[name] = measure(loaded.model, loaded.preprocess, images, torch_device(device))
             task.advance()
-    return result | _comparison(result, loaded.metrics, same=found.fingerprint == loaded.metrics["data"]["fingerprint"])
+    if found.fingerprint == claim["fingerprint"]:
+        return result | _comparison(result, loaded.metrics)
+    said = CHANGED.format(claim["source"]) if isinstance(found, Splits) else _about_others(found, parts, loaded.labels)
+    return result | {"reproduced": None, "says": f"{said} There is nothing to compare with."}
+
+
+def _found(bundle: Bundle, data: str | None, progress: Progress) -> Splits | Source:
+    """A bundle's own images, split as they were, or others as they lie."""
+    claim = bundle.metrics["data"]
+    if data is None or _same_place(data, claim["source"]):
+        return images_of(bundle, data, progress)
+    with counted(progress, "reading images") as report:
+        source = load_source(
+            data,
+            root=_root(claim),
+            store_size=claim.get("store_size", 256),
+            skip_corrupt=claim["skip_corrupt"],
+            progress=report,
+        )
+    own = source.fingerprint == claim["fingerprint"]
+    return draw_missing(source, seed=claim["seed"]) if own else source
+
+
+def _same_place(data: str, source: str) -> bool:
+    """Whether the user's word is what a bundle calls the place of its images: a name, or an absolute path."""
+    try:
+        return data == source or (Path(source).is_absolute() and Path(data).expanduser().samefile(source))
+    except (OSError, RuntimeError):  # one of them is not there; the home of nobody
+        return False
+
+
+def measured_part(source: Source, labels: tuple[str, ...]) -> dict[str, ImageSet]:
+    """What is measured of images that a network has not seen: test/, or all there is where nothing is called so.
+
+    Args:
+        source: the images, with classes in an order of their own.
+        labels: the network's classes.
+
+    Returns:
+        One set, called "test" or "all", whose labels are the network's.
+
+    Raises:
+        InputError: some are of a class that the network does not know.
+    """
+    name = "test" if "test" in source.parts else "all"
+    images = source.parts["test"] if name == "test" else ImageSet.joined(list(source.parts.values()))
+    there = [source.classes[i] for i in sorted(set(images.labels.tolist()))]
+    unknown = [f"'{label}'" for label in there if label not in labels]
+    if unknown:
+        raise InputError(
+            f"expected images of the subnet's {len(labels)} classes ({', '.join(labels[:3])}, ...), got also "
+            f"{shortened(unknown)}. Name classes as in labels.json, and leave others out."
+        )
+    places = torch.tensor([labels.index(label) if label in labels else -1 for label in source.classes])
+    return {name: images.relabelled(places[images.labels])}
+
+
+def _about_others(source: Source, parts: dict[str, ImageSet], labels: tuple[str, ...]) -> str:
+    """What was measured of images that are not the bundle's."""
+    ((name, images),) = parts.items()
+    left_out, there = sum(map(len, source.parts.values())) - len(images), set(images.labels.tolist())
+    which = f"all {len(images)} of them"
+    if name == "test":
+        which = f"the {len(images)} of their test split ({left_out} others were not looked at)"
+    said = f"This is another set of images than that of metrics.json; measured on {which}"
+    if lacking := [f"'{label}'" for number, label in enumerate(labels) if number not in there]:
+        said += f"; none of them is of class {shortened(lacking)}"
+    if source.skipped:
+        said += f"; skipped {len(source.skipped)} corrupt files, such as {source.skipped[0]}"
+    return f"{said}."
 
 
 def images_of(bundle: Bundle, data: str | None, progress: Progress) -> Splits:
@@ -70,12 +152,16 @@ def images_of(bundle: Bundle, data: str | None, progress: Progress) -> Splits:
     with counted(progress, "reading images") as report:
         return load_dataset(
             claim["source"] if data is None else data,
-            root=Path(claim["data_root"]) if claim["data_root"] else None,
+            root=_root(claim),
             seed=claim["seed"],
             store_size=claim.get("store_size", 256),  # bundles of version 0.1 do not say
             skip_corrupt=claim["skip_corrupt"],
             progress=report,
         )
+
+
+def _root(claim: Metrics) -> Path | None:
+    return Path(claim["data_root"]) if claim["data_root"] else None
 
 
 def check_classes(bundle: Bundle, splits: Splits) -> None:
@@ -156,9 +242,7 @@ def top1_of(network: nn.Module, card: Card, resolution: int, images: ImageSet, d
     return top1_accuracy(logits, images.labels)
 
 
-def _comparison(found: dict[str, Any], claimed: dict[str, Any], *, same: bool) -> dict[str, Any]:
-    if not same:
-        return {"reproduced": None, "says": "these are not the images of metrics.json: nothing to compare with."}
+def _comparison(found: dict[str, Any], claimed: dict[str, Any]) -> dict[str, Any]:
     worst = max(abs(found[split][key] - claimed[split][key]) for split in found for key in ("top1", "top5", "loss"))
     reproduced = worst <= TOLERANCE
     verb = "reproduces" if reproduced else "does NOT reproduce"

@@ -46,11 +46,12 @@ def seeds_of(run: Path, problem: SearchProblem, count: int) -> list[Proposal]:
     own = problem.space
     assert isinstance(own, MobileNetSpace)
     places = {size: own.resolutions[_place(i, len(sizes), len(own.resolutions))] for i, size in enumerate(sizes)}
+    error = problem.error if all(problem.error in evaluation.objectives for evaluation in earlier) else ERROR
     fitting: dict[Architecture, float] = {}
-    for evaluation in sorted(earlier, key=lambda evaluation: evaluation.objectives[ERROR]):
+    for evaluation in sorted(earlier, key=lambda evaluation: evaluation.objectives[error]):
         net = replace(evaluation.architecture, resolution=places[evaluation.architecture.resolution])
         if _allowed(problem, own, net):
-            fitting.setdefault(net, evaluation.objectives[ERROR])
+            fitting.setdefault(net, evaluation.objectives[error])
     if not fitting:
         raise InputError(
             f"no architecture of '{run}' is among this search's choices and limits. "
@@ -100,7 +101,7 @@ def gain(
     warm = [done[p.architecture] for p in seeds]
     goal = front_hypervolume(problem, fresh)
     needed = next((n for n in range(1, len(warm) + 1) if front_hypervolume(problem, warm[:n]) >= goal), None)
-    tau = float(kendalltau([p.mean for p in seeds], [e.objectives[ERROR] for e in warm]).statistic)
+    tau = float(kendalltau([p.mean for p in seeds], [e.objectives[problem.error] for e in warm]).statistic)
     found = {
         "seeds": len(warm),
         "fresh": len(fresh),

@@ -53,6 +53,11 @@ class Card:
         """Whether the weights come from other images than those of a user, and so are worth something beforehand."""
         return not self.trained_on.startswith(UNTRAINED)
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """What whoever passes on a network with these weights must tell of them."""
+        return {"trained_on": self.trained_on, "licence": self.licence}
+
     def to_json(self) -> dict[str, Any]:
         """The content of the file."""
         return {

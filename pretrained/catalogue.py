@@ -198,6 +198,9 @@ def load_supernet(source: str | Path, *, seed: int = 0, model: str | None = None
         seed: of the weights, where they are random.
         model: what timm calls the network whose weights the file holds.
 
+    Returns:
+        The supernet, on the CPU and in evaluation mode, and what is known of its weights.
+
     Raises:
         CheckpointError: the file is missing or unusable.
         InputError: the name is unknown.

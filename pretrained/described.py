@@ -1,9 +1,13 @@
-"""Files that describe an architecture, without weights."""
+"""Files that describe an architecture, without weights; what they describe, written as ours."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nat.errors import InputError
+from nat.files import check_free, new_files, write_json
+from nat.pretrained.published import IMAGENET_CLASSES
+from nat.supernet.costs import costs_of
 from nat.supernet.encodings import Described, describe
 
 TEXT_LIMIT = 1_000_000  # bytes; they have some thousands
@@ -55,6 +59,31 @@ def described_file(path: Path, text: str) -> Described:
         net = replace(net, resolution=other.architecture.resolution)
     said = f"it says no {found.assumed}: that of the {beside.name} beside it is taken."
     return replace(found, architecture=net, assumed="", remarks=(said, *found.remarks))
+
+
+def describe_to_folder(file: Path, text: str, out: Path) -> dict[str, Any]:
+    """Writes the architecture that a file describes as OUT/architecture.json.
+
+    Args:
+        file: that describes it.
+        text: its content.
+        out: folder; made if need be.
+
+    Returns:
+        `name`, `kind`, `file`, `space`, `num_classes`, `architecture`, `id`, `macs`, `params` and `remarks`.
+
+    Raises:
+        InputError: the text describes none, or the place cannot be used.
+    """
+    found = described_file(file, text)
+    net, path, classes = found.architecture, out / "architecture.json", found.num_classes or IMAGENET_CLASSES
+    macs, params = costs_of(net, classes)
+    check_free(path)
+    with new_files(path):
+        write_json(path, net.to_json())
+    facts: dict[str, Any] = {"name": file.name, "kind": found.kind, "file": str(path), "space": net.family}
+    facts |= {"num_classes": classes, "architecture": net.to_json(), "id": net.id, "macs": macs, "params": params}
+    return facts | {"remarks": list(found.remarks)}
 
 
 def _same(one: Described, other: Described) -> bool:

@@ -16,6 +16,7 @@ from torch import nn
 
 from nat.errors import InputError
 from nat.pretrained.card import TIMM, Card
+from nat.pretrained.published import SUFFIXES
 from nat.pretrained.timm_models import FAMILIES, check_family, convert, load_timm
 from nat.supernet.architecture import Architecture
 from nat.supernet.growth import counterpart, grow, grown_space
@@ -34,7 +35,7 @@ def source_of(source: str, model: str | None) -> tuple[str, Path | None]:
     """The timm model and the file of its weights that a command names; no file for the published weights.
 
     Args:
-        source: a model of timm, with or without `timm:`, or a file in timm's format.
+        source: a model of timm, with or without `timm:` and the tag of published weights, or a file in timm's format.
         model: of the file.
 
     Raises:
@@ -45,8 +46,9 @@ def source_of(source: str, model: str | None) -> tuple[str, Path | None]:
         if not path.is_file():
             raise InputError(f"expected a file of weights with --model, got '{source}', which is none.")
         return model, path
-    if timm_name(source) is None and (Path(source).suffix or "/" in source or Path(source).is_file()):
-        raise InputError(f"expected --model with the file '{source}': the timm model that it is of ({FAMILIES}).")
+    path = Path(source)
+    if timm_name(source) is None and (path.suffix in SUFFIXES or "/" in source or path.is_file()):
+        raise InputError(f"expected --model with the file '{source}': the name of a {FAMILIES}.")
     return timm_name(source) or source, None
 
 

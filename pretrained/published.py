@@ -24,6 +24,7 @@ CLASSIFIER = "classifier.linear.weight"
 FINAL_EXPAND = "final_expand_layer.conv.weight"  # MobileNetV3 has it, ProxylessNAS has not
 TRANSFORM = "_matrix"  # ends the names of transforms of kernels to smaller ones, which single networks lack
 IMAGENET_CLASSES = 1000
+UNNAMED = "images of"  # begins what is said of images that weights of others do not name
 
 
 def published_spaces() -> dict[str, MobileNetSpace]:
@@ -102,10 +103,10 @@ def published_card(name: str, state: Mapping[str, Tensor]) -> Card:
 
 
 def trained_on(num_classes: int) -> str:
-    """What is to be said of the data: published weights with 1000 classes, or over 10,000, are ImageNet's."""
+    """What is to be said of the data of weights of others: those with 1000 classes, or over 10,000, are ImageNet's."""
     if num_classes == IMAGENET_CLASSES:
         return "ImageNet-1k"
-    return "ImageNet-21k" if num_classes > 10_000 else f"images of {num_classes} classes"
+    return "ImageNet-21k" if num_classes > 10_000 else f"{UNNAMED} {num_classes} classes"
 
 
 def published_space(state: Mapping[str, Tensor]) -> tuple[str, MobileNetSpace, int]:

@@ -4,8 +4,8 @@
     >>> source(images, card.space.largest())  # the network's own logits
 
 Everything is read off the network: widths, kernels, activations, padding, squeeze-and-excite, head. So whatever timm
-builds of a stem, one depthwise-separable block, stages of inverted residual blocks and one of two heads will do; the
-families in `FAMILIES` are tested.
+builds of a stem, one depthwise-separable block, stages of inverted residual blocks and one of two heads will do; those
+of `TESTED` are tested.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 from timm import create_model, is_model, is_model_pretrained
-from timm.layers import Conv2dSame, SqueezeExcite  # type: ignore[attr-defined]  # not marked as re-exports
-from timm.models._efficientnet_blocks import ConvBnAct, DepthwiseSeparableConv, InvertedResidual
+from timm.layers import Conv2dSame  # type: ignore[attr-defined]  # not marked as a re-export
+from timm.models import get_pretrained_cfg
+from timm.models._efficientnet_blocks import ConvBnAct, DepthwiseSeparableConv, InvertedResidual, SqueezeExcite
 from torch import Tensor, nn
 
 from nat.errors import CheckpointError, InputError, reason_of
@@ -28,7 +29,13 @@ from nat.supernet.space import squeeze_channels
 from nat.supernet.structure import Conventions, Head, Layer, Stage, Structure
 from nat.supernet.supernet import Supernet
 
-FAMILIES = "mobilenetv3_large_*, tf_mobilenetv3_large_* and mobilenetv2_*"
+TESTED = (
+    *("mobilenetv3_large_075", "mobilenetv3_large_100"),
+    *("tf_mobilenetv3_large_075", "tf_mobilenetv3_large_100", "tf_mobilenetv3_large_minimal_100"),
+    *("mobilenetv2_035", "mobilenetv2_050", "mobilenetv2_075", "mobilenetv2_100", "mobilenetv2_140"),
+    *("mobilenetv2_110d", "mobilenetv2_120d"),
+)
+FAMILIES = f"MobileNetV3-Large or MobileNetV2 of timm ({', '.join(TESTED)})"
 _ACTIVATIONS = {"ReLU": "relu", "ReLU6": "relu6", "Hardswish": "h_swish", "HardSwish": "h_swish"}
 
 
@@ -94,10 +101,18 @@ def _published(model: str, spelling: str) -> nn.Module:
         network: nn.Module = create_model(model, pretrained=True)
     except Exception as error:  # a hub fails in many ways
         raise InputError(
-            f"cannot get the weights of '{model}' ({reason_of(error)}). Without a network, get the file elsewhere and "
-            f"name it: {spelling}."
+            f"cannot get the weights of '{model}' ({reason_of(error)}). {_by_hand(model)} and name it: {spelling}."
         ) from error
     return network.eval()
+
+
+def _by_hand(model: str) -> str:
+    """How to come by a file of the weights of a known model."""
+    config = get_pretrained_cfg(model)
+    if config is None or not config.hf_hub_id:
+        return "There are none of it on the Hugging Face hub: take a file of your own"
+    file = config.hf_hub_filename or "model.safetensors"
+    return f"Without a network, fetch '{file}' of '{config.hf_hub_id}' on the Hugging Face hub elsewhere"
 
 
 def _classes(state: dict[str, Tensor]) -> int:
@@ -131,7 +146,10 @@ def convert(network: nn.Module, name: str) -> tuple[Supernet, Card]:
     structure = _structure(network, name)
     num_classes = network.get_parameter("classifier.weight").shape[0]
     supernet = Supernet(shrink_space(structure), num_classes)
-    supernet.load_state_dict({**supernet.state_dict(), **dict(_renamed(network, structure))})  # transforms: identity
+    state = {**supernet.state_dict(), **dict(_renamed(network, structure))}  # transforms: identity
+    if problems := compare(state, supernet.state_dict()).problems():
+        raise _refusal(name, problems)
+    supernet.load_state_dict(state)
     config: dict[str, Any] = getattr(network, "pretrained_cfg", {})
     card = Card(
         name=name,
@@ -155,10 +173,11 @@ def _structure(network: nn.Module, name: str) -> Structure:
     try:
         return _read_structure(network, name)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(
-            f"expected a MobileNetV3-Large or MobileNetV2 of timm ({FAMILIES}), got '{name}' "
-            f"({str(error).splitlines()[0][:100]})."
-        ) from error
+        raise _refusal(name, reason_of(error)) from error
+
+
+def _refusal(name: str, reason: str) -> InputError:
+    return InputError(f"expected a {FAMILIES}, got '{name}' ({reason}).")
 
 
 def _read_structure(network: Any, name: str) -> Structure:
@@ -190,9 +209,10 @@ def _stage(blocks: Any) -> Stage:
         mid = block.conv_dw.out_channels
         _demand(type(block) is InvertedResidual, f"it has a {type(block).__name__} in its stages")
         _demand(mid % 8 == 0 and block.conv_pwl.out_channels % 8 == 0, "it has widths that are no multiples of 8")
-        if isinstance(block.se, SqueezeExcite):
-            hidden: Any = block.se.conv_reduce
-            _demand(hidden.out_channels == squeeze_channels(mid), "its squeeze-and-excite has another width")
+        if not isinstance(block.se, nn.Identity):
+            _demand(type(block.se) is SqueezeExcite, f"it has a {type(block.se).__name__} in its stages")
+            hidden = block.se.conv_reduce.out_channels
+            _demand(hidden == squeeze_channels(mid), "its squeeze-and-excite has another width")
     same = {
         (isinstance(block.se, nn.Identity), _activation(block.bn1), block.conv_pwl.out_channels) for block in blocks
     }
@@ -232,7 +252,7 @@ _BLOCK = {
 
 
 def _renamed(network: nn.Module, structure: Structure) -> Iterator[tuple[str, Tensor]]:
-    """Name in the supernet, and value, of each tensor of the network."""
+    """Name in the supernet, and value, of each tensor of the network; what the supernet has not keeps its own name."""
     depths = [len(stage.layers or ()) for stage in structure.stages]
     layers = [f"blocks.{1 + stage}.{layer}" for stage, depth in enumerate(depths) for layer in range(depth)]
     parts = {"conv_stem": "first_conv.conv", "bn1": "first_conv.bn", "classifier": "classifier.linear"}
@@ -244,7 +264,7 @@ def _renamed(network: nn.Module, structure: Structure) -> Iterator[tuple[str, Te
     parts |= {"conv_head": "feature_mix_layer.conv", "bn2": "feature_mix_layer.bn"}
     for name, tensor in network.state_dict().items():
         module, kind = name.rsplit(".", 1)
-        yield f"{parts[module]}.{kind}", tensor
+        yield f"{parts.get(module, module)}.{kind}", tensor
 
 
 @torch.no_grad()
@@ -253,4 +273,4 @@ def _check_function(network: nn.Module, supernet: Supernet, name: str) -> None:
     images = torch.randn(2, 3, 65, 64, generator=torch.Generator().manual_seed(0))
     expected, found = network(images), supernet(images, supernet.space.largest())
     if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
-        raise InputError(f"expected a network of the families {FAMILIES}; '{name}' does something else between layers.")
+        raise _refusal(name, "it does something else between layers")

@@ -22,7 +22,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Limits:
-    """Upper limits that an architecture must keep; None is no limit."""
+    """Upper limits that an architecture must keep; None is no limit.
+
+    Attributes:
+        max_macs: multiply-adds.
+        max_params: parameters.
+        max_memory: bytes of activations that are alive at once.
+        max_latency_ms: milliseconds, by a table.
+    """
 
     max_macs: int | None = None
     max_params: int | None = None
@@ -119,7 +126,7 @@ def ladder(space: MobileNetSpace, count: int) -> list[Architecture]:
 
 
 def sample_uniform(space: SearchSpace, count: int, rng: Generator) -> Encodings:
-    """As the space draws; each choice of a mobile network is uniform over its values."""
+    """Shape (count, genes), as the space draws; each choice of a mobile network is uniform over its values."""
     return space.draw(count, rng)
 
 
@@ -129,6 +136,9 @@ def sample_stratified(costs: Costs, count: int, rng: Generator, limits: Limits |
     Uniform sampling crowds the middle of the costs. The first row is one of least cost (unless that breaks a limit on
     latency), the last one the largest or, if that breaks the limits, the most costly one found. Fewer than `count` come
     back only if the space has no more.
+
+    Returns:
+        Shape (count, genes), the cheapest first.
 
     Raises:
         BudgetError: no architecture keeps the limits.
@@ -191,13 +201,13 @@ def sample_like(space: SearchSpace, encodings: Encodings, count: int, rng: Gener
 
 
 def mutate(space: SearchSpace, encodings: Encodings, rng: Generator, probability: float) -> Encodings:
-    """Redraws each gene with the given probability, uniformly over its codes."""
+    """Encodings (n, genes) with each gene redrawn with the given probability, uniformly over its codes."""
     redrawn = rng.integers(space.lower, space.upper + 1, encodings.shape)
     return space.repair(np.where(rng.random(encodings.shape) < probability, redrawn, encodings))
 
 
 def vary(space: SearchSpace, encodings: Encodings, rng: Generator, genes: int) -> Encodings:
-    """Redraws that many genes of each row, uniformly over their codes; a row may come out as it was."""
+    """Encodings (n, genes) with so many genes of each redrawn, uniformly; one may come out as it was."""
     places = rng.random(encodings.shape).argsort(axis=1)[:, :genes]
     redrawn = rng.integers(space.lower, space.upper + 1, encodings.shape)
     varied = encodings.copy()
@@ -206,5 +216,5 @@ def vary(space: SearchSpace, encodings: Encodings, rng: Generator, genes: int) -
 
 
 def crossover(space: SearchSpace, first: Encodings, second: Encodings, rng: Generator) -> Encodings:
-    """Takes each gene from one of two parents, with equal chances; row by row."""
+    """Children (n, genes) of parents (n, genes), row by row: each gene is one of the two's, with equal chances."""
     return space.repair(np.where(rng.random(first.shape) < 0.5, first, second))

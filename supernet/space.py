@@ -29,7 +29,7 @@ from nat.errors import InputError
 from nat.supernet.architecture import Architecture, whole_numbers
 from nat.supernet.features import LayerTable
 from nat.supernet.searchable import Encodings as Encodings
-from nat.supernet.structure import MOBILENETV3, Conventions, Structure, structure_of, with_structure
+from nat.supernet.structure import MOBILENETV3, PROXYLESS, Conventions, Structure, structure_of, with_structure
 
 Number = TypeVar("Number", int, float)
 CHOICES = ("kernels", "expands", "depths", "resolutions")
@@ -202,7 +202,10 @@ class MobileNetSpace:
     # --- members -------------------------------------------------------------------------------------------------
 
     def uniform(self, kernel: int, expand: float, depth: int, resolution: int) -> Architecture:
-        """The architecture with the same kernel, expand ratio and depth everywhere, as far as stages have them."""
+        """The architecture with the same kernel, expand ratio and depth everywhere, as far as stages have them.
+
+        Values that a stage does not have become its nearest; the resolution in pixels is taken as it is.
+        """
         depths = tuple(_nearest(legal, depth) for legal in self.stage_depths)
         slots = [self.slots[index] for index in self._places(depths)]
         kernels = tuple(_nearest(slot.kernels, kernel) for slot in slots)
@@ -424,10 +427,11 @@ def _listed(values: Iterable[float]) -> str:
 def named_spaces() -> dict[str, MobileNetSpace]:
     """The spaces that a supernet can be built in by name.
 
-    `small` is for machines without a GPU; `nat-w1.0` and `nat-w1.2` are the published ones.
+    `small` is for machines without a GPU; `nat-w1.0`, `nat-w1.2` and `proxyless-w1.3` are the published ones.
     """
     return {
         "small": MobileNetSpace(0.5, (3, 5), (2, 3, 4), (1, 2, 3), tuple(range(32, 129, 8))),
         "nat-w1.0": MobileNetSpace(width=1.0),
         "nat-w1.2": MobileNetSpace(width=1.2),
+        "proxyless-w1.3": MobileNetSpace(width=1.3, structure=PROXYLESS),
     }

@@ -38,6 +38,7 @@ AMOUNTS = {
     "validation_images": 60,
     "finetuning": "3 steps",
     "front": 2,
+    "controls": "ends",
 }
 
 CUT_WRITE = """

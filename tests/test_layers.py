@@ -45,6 +45,8 @@ ROWS = [
         "nat.distillation",
         "nat.comparison_plots",
         "nat.fronts",
+        "nat.metrics",
+        "nat.model_card",
         "nat.plots",
         "nat.repetitions",
         "nat.rounds",
@@ -71,7 +73,7 @@ ROWS = [
     {"nat.outsider"},
     {"nat.pipeline"},
     {"nat.deployment", "nat.picking", "nat.retraining", "nat.verification"},
-    {"nat.growing"},
+    {"nat.growing", "nat.importing"},
     {"nat.comparison", "nat.comparison_plan", "nat.comparison_report", "nat.comparison_runs"},
     {"nat.commands", "nat.main", "nat.__main__"},
 ]

@@ -10,6 +10,8 @@ from nat.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
+PAIRS = "near_duplicate_pairs"  # in the JSON alone: there may be thousands
+
 datasets = typer.Typer(no_args_is_help=True, help="Data sets: list them, inspect one.")
 
 
@@ -112,19 +114,23 @@ def dataset_info(
 ) -> None:
     """All that is known of a data set; a folder or list is read and checked, with the splits that a transfer would use.
 
+    Of one with a name: its card, whether it is in the data root, and the memory that it takes. --json lists all pairs
+    of near-duplicates.
+
     Example: `nat datasets info photos/flowers`
     """
-    from nat.datasets.catalogue import find_dataset, list_datasets
+    from nat.datasets.catalogue import list_datasets
     from nat.datasets.loading import load_dataset
 
     if data in {card.name for card in list_datasets()}:
-        facts = _card(find_dataset(data))
+        facts = _named(data, store_size)
     else:
         facts = _found(load_dataset(data, store_size=store_size, skip_corrupt=True))
     if json:
         print_json(facts)
         return
-    print_table(str(facts["name"]), [("", "left"), ("", "left")], facts_as_rows(facts))
+    shown = {key: value for key, value in facts.items() if key != PAIRS}
+    print_table(str(facts["name"]), [("", "left"), ("", "left")], facts_as_rows(shown))
 
 
 def searchers(json: Json = False) -> None:
@@ -141,9 +147,31 @@ def searchers(json: Json = False) -> None:
     print_table("search strategies", [("name", "left"), ("what", "left")], rows)
 
 
+def _named(name: str, store_size: int) -> dict[str, Any]:
+    """The card of a named data set, where its files go and whether they are there, and the memory that it takes."""
+    from os import environ
+
+    from nat.datasets.catalogue import find_dataset, names_in_root
+    from nat.datasets.loading import ROOT_VARIABLE, data_root
+    from nat.datasets.memory import bytes_of
+
+    card, names, root = find_dataset(name), names_in_root(name), data_root().resolve()
+    facts = _card(card)
+    if names:
+        facts["data_root"] = str(root)
+        how = f"by {ROOT_VARIABLE}" if environ.get(ROOT_VARIABLE) else f"by default; {ROOT_VARIABLE} names another"
+        facts["data_root_chosen"] = f"{how}, and so does --data-root"
+        facts["in_data_root"] = any((root / name).exists() for name in names)
+    return facts | {"memory": f"about {_gibibytes(bytes_of(card, store_size))}, at --store-size {store_size}"}
+
+
+def _gibibytes(number: float) -> str:
+    return f"{number / 2**30:,.1f} GiB" if number >= 2**30 else f"{number / 2**20:,.1f} MiB"
+
+
 def _found(splits: Any) -> dict[str, Any]:
     """What there is of a data set on this machine."""
-    from nat.datasets.duplicates import find_duplicates, in_words
+    from nat.datasets.duplicates import find_duplicates
 
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     counts = splits.train.labels.bincount(minlength=splits.num_classes).tolist()
@@ -156,9 +184,8 @@ def _found(splits: Any) -> dict[str, Any]:
         "corrupt": [str(path) for path in splits.skipped],
         **_about_corrupt(len(splits.skipped), sum(map(len, parts.values()))),
         "ignored": splits.ignored,
-        "near_duplicates": in_words(duplicates, splits)
-        if duplicates
-        else ("not looked for" if duplicates is None else 0),
+        "near_duplicates": duplicates.in_words(splits) or 0,
+        PAIRS: duplicates.to_json(splits),
         "fingerprint": splits.fingerprint,
     }
 

@@ -29,8 +29,8 @@ def list_checkpoints(json: Json = False) -> None:
     rows = [(entry.name, entry.title, entry.state.value) for entry in found]
     print_table("supernets", [("name", "left"), ("what", "left"), ("weights", "left")], rows)
     print(
-        "from timm: fetched and made elastic where it is named, as are others of these families; see nat checkpoints "
-        "grow.\nto be pulled: nat checkpoints pull NAME."
+        "from timm: fetched and made elastic where it is named, as are their other published weights (timm:NAME.TAG); "
+        "files: nat checkpoints grow.\nto be pulled: nat checkpoints pull NAME."
     )
 
 

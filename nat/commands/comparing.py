@@ -53,6 +53,9 @@ def compare(
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Count and skip images that cannot be read.")
     ] = False,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Whether mirrored images keep their class.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compares search strategies at equal cost, over several seeds, with random search always among them.
@@ -83,6 +86,7 @@ def compare(
         "threads": threads,
         "data_root": data_root,
         "skip_corrupt": skip_corrupt,
+        "flip": flip,
     }
     options = checked(
         ComparisonOptions,

@@ -70,12 +70,12 @@ def push(
     bundle: Bundle,
     repo: Repo,
     private: Annotated[bool, typer.Option("--private", help="Only you can see a new repository.")] = False,
-    licence: Annotated[str, typer.Option("--license", help="For the model card: apache-2.0, cc-by-4.0.")] = "unknown",
+    licence: Annotated[str, typer.Option("--license", help="For the model card: apache-2.0, other.")] = "unknown",
     json: Json = False,
 ) -> None:
     """Uploads a subnet to the Hugging Face hub, with a model card.
 
-    Example: `nat push runs/flowers/subnets/1a2b3c4d5e me/flowers --license apache-2.0`
+    Example: `nat push runs/flowers/subnets/1a2b3c4d5e me/flowers --license other`
     """
     from nat.deployment import hub
 

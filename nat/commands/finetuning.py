@@ -23,7 +23,12 @@ def finetune(
     weight_decay: Annotated[float, typer.Option(min=0, help="Of convolutions and linear layers.")] = 0.02,
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 64,
     label_smoothing: Annotated[float, typer.Option(min=0, max=0.9, help="Of the labels.")] = 0.1,
-    min_crop_area: Annotated[float, typer.Option(min=0.01, max=1, help="Least share of a random crop.")] = 0.3,
+    min_crop_area: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=1, help="Least share of a random crop. Default: 0.3, or as the data set's card says."
+        ),
+    ] = None,
     ema: Annotated[
         float, typer.Option(min=0, max=0.99999, help="Decay of the average of weights, as 0.999; 0: none.")
     ] = 0.0,

@@ -22,7 +22,7 @@ def grow_checkpoint(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
-    """Makes an elastic supernet of an ImageNet network of timm, without changing its function.
+    """Makes an elastic supernet of a trained network of timm, without changing its function.
 
     Example: `nat checkpoints grow mobilenetv3_large_100 --out supernets`
     """

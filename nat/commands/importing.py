@@ -1,18 +1,14 @@
 """The command that makes weights and architectures of others ours: checkpoints import."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from nat.commands.console import ConsoleProgress, millions, percent, print_json, print_table
 from nat.errors import InputError
-
-if TYPE_CHECKING:
-    from nat.pretrained.importing import Imported
 
 
 def import_checkpoint(
@@ -39,7 +35,8 @@ def import_checkpoint(
     """
     import torch
 
-    from nat.pretrained.described import architecture_text
+    from nat.importing import ImportOptions, import_to_folder
+    from nat.pretrained.described import architecture_text, describe_to_folder
 
     if threads:
         torch.set_num_threads(threads)
@@ -48,59 +45,15 @@ def import_checkpoint(
     file, out = file.expanduser(), out.expanduser()
     text = architecture_text(file)
     if text is None:
-        _import_weights(file, out, name, data, resolution, device, json)
+        options = ImportOptions(file, name, data, resolution, device)
+        facts, show = import_to_folder(options, out, ConsoleProgress()), _print_weights
     elif data:
         raise InputError(f"'{file}' describes an architecture, without weights: there is nothing to measure on --data.")
     elif name:
         raise InputError(f"'{file}' describes an architecture, written as architecture.json: leave --name out.")
     else:
-        _import_architecture(file, text, out, json)
-
-
-def _import_weights(
-    file: Path, out: Path, name: str | None, data: Path | None, resolution: int | None, device: str, json: bool
-) -> None:
-    from nat.pretrained.importing import import_weights
-    from nat.pretrained.published import plain_name
-    from nat.pretrained.store import destination, save_new_supernet
-
-    path = destination(out, name or plain_name(file))
-    imported = import_weights(file, path.stem)
-    if data is not None:
-        card = replace(imported.card, accuracy=_measured(imported, data, resolution, device))
-        imported = replace(imported, card=card)
-    save_new_supernet(imported.supernet, imported.card, path)
-    facts = imported.facts() | {"file": str(path), "title": imported.card.title}
-    if data is not None:
-        facts |= {key: imported.card.accuracy["largest"][key] for key in ("top1", "resolution")}
-    if json:
-        print_json(facts)
-        return
-    _print_weights(facts)
-
-
-def _measured(imported: "Imported", data: Path, resolution: int | None, device: str) -> dict[str, Any]:
-    """Accuracy of the largest subnet with the weights as they are, as a card says it."""
-    from nat.datasets.loading import load_images
-    from nat.preparation import counted, torch_device
-    from nat.supernet.encodings import at_resolution
-    from nat.verification import top1_as_is
-
-    card, progress, where = imported.card, ConsoleProgress(), torch_device(device)
-    largest = card.space.largest()
-    largest = at_resolution(largest, resolution or largest.resolution)
-    with counted(progress, "reading images") as report:
-        images, classes = load_images(data, progress=report)
-    if len(classes) != card.num_classes:
-        raise InputError(
-            f"expected --data with the {card.num_classes} classes of the weights, got {len(classes)} in '{data}' "
-            f"({', '.join(classes[:3])}, ...)."
-        )
-    with progress.task("measuring the largest subnet", 1) as task:
-        top1 = top1_as_is(imported.supernet, card, largest, images, where)
-        task.advance()
-    measured_on = f"{len(images):,} images of '{data.resolve().name}', with the weights and statistics as they are"
-    return {"measured_on": measured_on, "largest": {"top1": round(top1, 6), "resolution": largest.resolution}}
+        facts, show = describe_to_folder(file, text, out), _print_architecture
+    (print_json if json else show)(facts)
 
 
 def _print_weights(facts: dict[str, Any]) -> None:
@@ -122,27 +75,6 @@ def _tensor_rows(tensors: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for kind in ("missing", "unexpected", "reshaped"):
         count, names = tensors[kind], tensors["names"].get(kind, [])
         yield f"tensors {kind}", f"{count} ({', '.join(names)}{', ...' * (count > len(names))})" if names else "0"
-
-
-def _import_architecture(file: Path, text: str, out: Path, json: bool) -> None:
-    from nat.files import check_free, new_files, write_json
-    from nat.pretrained.described import described_file
-    from nat.pretrained.published import IMAGENET_CLASSES
-    from nat.supernet.costs import costs_of
-
-    found = described_file(file, text)
-    net, path, classes = found.architecture, out / "architecture.json", found.num_classes or IMAGENET_CLASSES
-    macs, params = costs_of(net, classes)
-    check_free(path)
-    with new_files(path):
-        write_json(path, net.to_json())
-    facts: dict[str, Any] = {"name": file.name, "kind": found.kind, "file": str(path), "space": net.family}
-    facts |= {"num_classes": classes, "architecture": net.to_json(), "id": net.id, "macs": macs, "params": params}
-    facts["remarks"] = list(found.remarks)
-    if json:
-        print_json(facts)
-        return
-    _print_architecture(facts)
 
 
 def _print_architecture(facts: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from nat.commands.console import (
     with_unit,
 )
 from nat.errors import InputError, RunError
-from nat.options import TransferOptions, checked, read_amount, read_config, read_sizes
+from nat.options import TransferOptions, checked, read_amount, read_config
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
@@ -47,8 +47,8 @@ def transfer(
     objectives: Annotated[
         str | None,
         typer.Option(
-            help="What is traded, 2 to 12: top1, macro_f1, balanced, macs, params, resolution, memory, latency, "
-            "module:function. Default: top1,macs."
+            help="What is traded, 2 to 12: top1, macro_f1, balanced, worst_recall, calibration, macs, params, "
+            "resolution, memory, latency, module:function. Default: top1,macs."
         ),
     ] = None,
     max_macs: Annotated[str | None, typer.Option(help="Most multiply-adds of a subnet, such as 30M.")] = None,
@@ -74,8 +74,8 @@ def transfer(
     controls: Annotated[
         str | None,
         typer.Option(
-            help="Fine-tuned beside the front: none, ends (largest and smallest), all (random and timm's, too). "
-            "Default: ends for --effort quick, else all."
+            help="Fine-tuned beside the front: none, ends (largest and smallest), all (random and timm's, too; the "
+            "default)."
         ),
     ] = None,
     control_model: Annotated[
@@ -96,6 +96,14 @@ def transfer(
     ] = None,
     skip_corrupt: Annotated[
         bool | None, typer.Option("--skip-corrupt", help="Skip images that cannot be read, even if over 2 %.")
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Whether mirrored images keep their class: not those of letters, digits, signs. Default: --flip, and "
+            "--no-flip for the data set digits.",
+        ),
     ] = None,
     balance: Annotated[
         str | None,
@@ -150,6 +158,7 @@ def transfer(
         "data_root": data_root,
         "store_size": store_size,
         "skip_corrupt": skip_corrupt,
+        "flip": flip,
         "balance": balance,
         "adaptation": adaptation,
         "time": time,
@@ -255,15 +264,22 @@ def pick(
 def evaluate(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a subnet.")],
     data: Annotated[
-        str | None, typer.Option("--data", help="A name or folder; default: what it was measured on.")
+        str | None,
+        typer.Option(
+            "--data", help="Other images, all of them or their test/: a name, folder or list. Default: its own."
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="val, test or both.")] = "both",
+    split: Annotated[str, typer.Option(help="val, test or both, of its own images.")] = "both",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     json: Json = False,
 ) -> None:
     """Measures a subnet again and compares with its metrics.json; exit code 1 if they differ on the same images.
 
+    With --data it is measured on all of other images (on test/ of a folder that has one), which may lack some classes.
+
     Example: `nat evaluate runs/flowers/subnets/1a2b3c4d5e`
+
+    Example: `nat evaluate flowers-8M --data photos/new-flowers`
     """
     from nat import verification
 
@@ -277,7 +293,7 @@ def evaluate(
         shares = ("top1", "balanced_accuracy", "top5")
         rows = [
             (name, str(found["images"]), *map(percent, (found[key] for key in shares)), f"{found['loss']:.6f}")
-            for name, found in ((name, result[name]) for name in splits)
+            for name, found in ((name, result[name]) for name in ("val", "test", "all") if name in result)
         ]
         columns = [("split", "left"), ("images", "right"), ("top-1", "right"), ("balanced", "right")]
         columns += [("top-5", "right"), ("loss", "right")]
@@ -285,9 +301,6 @@ def evaluate(
         print(result["says"])
     if result["reproduced"] is False:
         raise typer.Exit(1)
-
-
-_integers = read_sizes
 
 
 def overrides_of(pairs: list[str]) -> dict[str, str]:

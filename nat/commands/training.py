@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def pretrain(
     data: Annotated[str, typer.Argument(metavar="DATA", help="A name or a folder of class sub-folders.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the training; taken up if it holds one.")],
-    space: Annotated[str | None, typer.Option(help="small, nat-w1.0 or nat-w1.2. Default: small.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="small, nat-w1.0, nat-w1.2 or proxyless-w1.3. Default: small.")
+    ] = None,
     recipe: Annotated[
         str, typer.Option(help="sandwich, or shrinking: once-for-all's progressive shrinking.")
     ] = "sandwich",
@@ -50,6 +52,9 @@ def pretrain(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     name: Annotated[str, typer.Option(help="Name on the card.")] = "supernet",
     data_root: Annotated[Path | None, typer.Option(help="Where named data sets lie.")] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Whether mirrored images keep their class.")
+    ] = None,
 ) -> None:
     """Trains a supernet from random weights, or goes on from one. Run it again to go on where it was stopped.
 
@@ -82,7 +87,19 @@ def pretrain(
         raise InputError("expected --from FILE beside --model: the weights that the timm model is of.")
     taught_by = _teacher(teacher, teacher_weights, teacher_size)
     path = _train(
-        data, data_root, out, space, source, model, constants, learning_rate, taught_by, name, device, save_seconds
+        data,
+        data_root,
+        flip,
+        out,
+        space,
+        source,
+        model,
+        constants,
+        learning_rate,
+        taught_by,
+        name,
+        device,
+        save_seconds,
     )
     if path is not None:
         print(f"supernet: {path}   use it with: nat transfer DATA --supernet {path}")
@@ -115,6 +132,7 @@ def _teacher(model: str | None, weights: Path | None, size: int) -> "TeacherOpti
 def _train(
     data: str,
     data_root: Path | None,
+    flip: bool | None,
     out: Path,
     space: str | None,
     source: str | None,
@@ -148,7 +166,7 @@ def _train(
         progress = ConsoleProgress(quiet=not here.leads)
         size = max(max(recipe.resolutions) * 5 // 4, teacher.size if teacher else 0)
         with counted(progress, "reading images") as count:
-            splits = load_dataset(data, root=data_root, store_size=size, progress=count)
+            splits = load_dataset(data, root=data_root, store_size=size, progress=count).with_flip(flip)
         if begun is not None and card is not None and not (out / STATE).exists():
             begun = ready(begun, card, splits, recipe.resolutions, here.device, recipe.seed, progress)
         training = Pretraining(splits, chosen, recipe, start=begun, device=here.device, group=here.group)

@@ -18,7 +18,7 @@ from nat.deployment.formats import FILES, write_onnx, write_pt2
 from nat.deployment.quantisation import calibration_images, write_int8
 from nat.errors import CheckpointError, InputError, RunError
 from nat.files import read_json, write_json
-from nat.progress import Progress
+from nat.progress import Progress, Silence
 from nat.run_folder import RunFolder, check_new
 from nat.verification import check_classes, images_of
 
@@ -43,7 +43,7 @@ class ExportOptions:
     threads: int = 1
 
 
-def export(path: Path, out: Path | None, options: ExportOptions, progress: Progress) -> list[Facts]:
+def export(path: Path, out: Path | None, options: ExportOptions, progress: Progress | None = None) -> list[Facts]:
     """Exports a bundle, or all subnets of a finished run's front.
 
     What an interrupted export of the same subnets with the same settings has finished is kept, and the rest is done.
@@ -64,7 +64,7 @@ def export(path: Path, out: Path | None, options: ExportOptions, progress: Progr
     """
     if options.data == NO_IMAGES and "int8" in options.formats:
         raise InputError("int8 needs images to calibrate on: give --data, or another --format.")
-    path = path.expanduser()
+    path, progress = path.expanduser(), progress or Silence()
     out = path / "exports" if out is None else out.expanduser()
     bundles = _bundles(path)
     places = [out] if bundles == [path] else [out / bundle.name for bundle in bundles]

@@ -2,16 +2,19 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nat.bundle import Bundle, load_bundle, model_card, whole_folder
+from nat.bundle import Bundle, load_bundle, whole_folder
+from nat.datasets.catalogue import list_datasets
+from nat.datasets.loading import HUB
 from nat.deployment.formats import needed
 from nat.errors import CheckpointError, InputError
 from nat.files import write_json, write_text
+from nat.model_card import model_card
 from nat.run_folder import check_new
 from nat.timm_config import timm_config
 
@@ -80,7 +83,8 @@ def _fill(folder: Path, bundle: Bundle, repo: str, licence: str) -> None:
     for name in COPIED:
         shutil.copyfile(bundle.path / name, folder / name)
     data = bundle.metrics["data"]
-    public = {**bundle.metrics, "data": {**data, "source": data["name"], "data_root": None}}
+    source = data["source"] if _published(data) else data["name"]
+    public = {**bundle.metrics, "data": {**data, "source": source, "data_root": None}}
     write_json(folder / "metrics.json", public)
     write_json(folder / "config.json", timm_config(bundle.model, bundle.preprocess, bundle.labels))
     write_text(folder / "README.md", card(bundle, repo, licence))
@@ -90,7 +94,7 @@ def _fill(folder: Path, bundle: Bundle, repo: str, licence: str) -> None:
 
 def card(bundle: Bundle, repo: str, licence: str) -> str:
     """README.md of a repository: the bundle's card with the header that the hub reads, and how to get it."""
-    hub = needed("huggingface_hub")
+    hub, name = needed("huggingface_hub"), repo.rpartition("/")[2]
     data, test = bundle.metrics["data"], bundle.metrics["test"]
     result = hub.EvalResult(
         task_type="image-classification",
@@ -106,13 +110,13 @@ def card(bundle: Bundle, repo: str, licence: str) -> str:
         library_name=LIBRARY,
         pipeline_tag="image-classification",
         tags=["image-classification", "neural-architecture-search", "timm", "pytorch"],
-        datasets=[_slug(data["name"])],
+        datasets=[_published(data)] if _published(data) else None,
         metrics=["accuracy"],
-        model_name=repo.rpartition("/")[2],
+        model_name=name,
         eval_results=[result],
     )
-    body = model_card(bundle.model, bundle.preprocess, bundle.labels, bundle.metrics)
-    return f"---\n{header.to_yaml()}\n---\n\n{body}\n{_USE.format(repo=repo, name=repo.rpartition('/')[2])}"
+    body = model_card(bundle.model, bundle.preprocess, bundle.labels, bundle.metrics, name)
+    return f"---\n{header.to_yaml()}\n---\n\n{body}\n{_USE.format(repo=repo, name=name)}"
 
 
 _USE = """## Getting it
@@ -133,6 +137,14 @@ model = timm.create_model("hf-hub:{repo}", pretrained=True)
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 ```
 """
+
+
+def _published(data: Mapping[str, Any]) -> str:
+    """What others know the images by: a name of the catalogue, or a data set of the hub; empty for one's own."""
+    source = str(data["source"])
+    if source.startswith(HUB):
+        return source.removeprefix(HUB).partition(":")[0]
+    return source if source in {card.name for card in list_datasets()} else ""
 
 
 def _slug(name: str) -> str:

@@ -61,6 +61,7 @@ class SearchState:
 
     Attributes:
         network: shared weights.
+        choices: what is chosen, each among how many options.
         parameters: of the architecture.
         optimizer: of the weights.
         architecture_optimizer: of the architecture parameters.
@@ -92,7 +93,7 @@ class EpochRecord:
         skips: skip connections in what is derived, of all choices.
         entropy: mean entropy of the choices' softmax, in nats.
         derived: name of the option of each choice; None for choices that are dropped.
-        ranking: whether the options' order is that of the epoch before, in every choice.
+        ranking: indices of the options of each choice, the greatest probability first.
         eigenvalue: the greatest of the validation loss's second derivatives by the architecture, if it was asked for.
     """
 

@@ -68,7 +68,7 @@ function budgetPanel() {
     el("div", { class: "slider" }, el("label", { for: "budget" }, "At most ", out), slider),
     result,
     el("div", { class: "command" }, command, copyButton(() => command.textContent)),
-    el("p", { class: "hint" }, `Of the ${pickable.length} Pareto-optimal subnets of the search, the one most accurate on validation images.`));
+    el("p", { class: "hint" }, "Of all subnets that were measured with the final weights, the one most accurate on validation images."));
   state.listeners.push((what) => "start" in what && update());
   return panel;
 }

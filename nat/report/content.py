@@ -13,7 +13,7 @@ from nat.archive import Archive, Evaluation, now
 from nat.datasets.splits import Splits
 from nat.errors import NatError
 from nat.files import read_json
-from nat.fronts import choices
+from nat.fronts import cheaper_and_cheaper, choices
 from nat.objectives import ERROR
 from nat.preparation import problem_of
 from nat.problem import SearchProblem
@@ -22,7 +22,7 @@ from nat.report.answers import images_shown
 from nat.report.genes import effects
 from nat.report.headline import headline
 from nat.report.measuring import Images
-from nat.report.nets import add_answers, add_architectures, add_folders, add_pareto, nets_of
+from nat.report.nets import add_answers, add_architectures, add_folders, add_pickable, nets_of
 from nat.reports import front_so_far
 from nat.rounds import newest_whole, records
 from nat.run_folder import RunFolder
@@ -51,12 +51,10 @@ def gather(
     front = _front(folder, notes)
     problem, evaluations, rounds = _archive(folder, front, notes)
     nets = nets_of(front)
-    pareto = (
-        add_pareto(nets, choices(problem, evaluations, front["front"] if front.get("finished", True) else []))
-        if problem
-        else []
-    )
+    pareto = list[str]()
     if problem:
+        found = choices(problem, evaluations, front["front"] if front.get("finished", True) else [])
+        pareto = add_pickable(nets, cheaper_and_cheaper(found))
         add_architectures(nets, problem)
     bundles = add_folders(nets, folder, out)
     pictured, classes = Images(folder, progress, splits, allowed=images), _classes(list(bundles.values()))

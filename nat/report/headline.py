@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nat.errors import NatError
-from nat.objectives import read_objectives
+from nat.objectives import ERROR, read_objectives
 
 LIMITS = {
     "max_macs": ("multiply-adds", "M"),
@@ -35,17 +35,22 @@ def headline(config: Mapping[str, Any], front: Mapping[str, Any]) -> dict[str, A
         "asked": _asked(name, options, data),
         "verdict": verdict[0] if verdict else "",
         "more": verdict[1:],
-        "best": best_of(front["front"]),
+        "best": best_of(front["front"], (front.get("objectives") or [ERROR])[0]),
         "cheapest": (front.get("ties") or {}).get("cheapest"),
     }
 
 
-def best_of(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """Id of the most accurate net on validation images, as fine-tuned, else as searched; the cheapest of several."""
+def best_of(rows: Sequence[Mapping[str, Any]], error: str = ERROR) -> str | None:
+    """Id of the most accurate net on validation images, as fine-tuned, else as searched; the cheapest of several.
+
+    By another error than that of top-1, where it was traded, as the search saw it.
+    """
     if not rows:
         return None
 
     def accuracy(row: Mapping[str, Any]) -> float:
+        if error in row:
+            return 1.0 - float(row[error])
         tuned = row.get("finetuned_val_top1")
         return float(row["val_top1"] if tuned is None else tuned)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from nat.bundle import answers, load_bundle
+from nat.bundle import load_bundle
 from nat.datasets.splits import Splits
 from nat.errors import InputError, NatError
+from nat.metrics import answers
 from nat.predictions import Predictions
 from nat.preparation import MACHINE_THREADS, read_splits
 from nat.progress import Progress

@@ -52,14 +52,14 @@ def _numbers(source: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any
     return {key: source.get(key) for key in (*NUMBERS, *columns)}
 
 
-def add_pareto(nets: dict[str, dict[str, Any]], pareto: Sequence[Evaluation]) -> list[str]:
+def add_pickable(nets: dict[str, dict[str, Any]], ranked: Sequence[Evaluation]) -> list[str]:
     """Adds the subnets that `nat pick` may choose beside those that were fine-tuned; gives the ids of all it may,
     in the order given."""
-    for evaluation in pareto:
+    for evaluation in ranked:
         found = row(evaluation, None)
         made = {**_numbers(found, ()), "finetuned": False, "architecture": found["architecture"], "control": None}
         nets.setdefault(evaluation.architecture.id, made)
-    return [evaluation.architecture.id for evaluation in pareto]
+    return [evaluation.architecture.id for evaluation in ranked]
 
 
 def add_architectures(nets: Mapping[str, dict[str, Any]], problem: SearchProblem) -> None:

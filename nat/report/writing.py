@@ -6,7 +6,7 @@ from typing import Any
 from nat.datasets.splits import Splits
 from nat.errors import InputError
 from nat.files import write_text
-from nat.progress import Progress
+from nat.progress import Progress, Silence
 from nat.report.content import gather
 from nat.report.page import page
 from nat.run_folder import RunFolder
@@ -15,7 +15,7 @@ SUFFIXES = (".html", ".htm")
 
 
 def write_page(
-    folder: RunFolder, out: Path, progress: Progress, splits: Splits | None = None, *, images: bool = True
+    folder: RunFolder, out: Path, progress: Progress | None = None, splits: Splits | None = None, *, images: bool = True
 ) -> dict[str, Any]:
     """Writes the HTML file about a run, whole, over an earlier one; see `gather` for the arguments.
 
@@ -35,7 +35,7 @@ def write_page(
     """
     folder.read_config()  # says what is wrong with the folder, if anything is, before anything is made
     check_page(out)
-    content = gather(folder, out, progress, splits, images=images)
+    content = gather(folder, out, progress or Silence(), splits, images=images)
     write_text(out, page(content))
     return content
 

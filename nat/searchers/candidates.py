@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from nat.archive import Proposal
 from nat.evolution import Evolution, evolve
-from nat.objectives import ERROR
 from nat.pareto import Floats, non_dominated
 from nat.problem import SearchProblem
 from nat.selection import Candidates, improvements, predicted
@@ -129,9 +128,7 @@ def _new(problem: SearchProblem, encodings: Encodings, known: Encodings) -> Enco
 def with_predictions(
     problem: SearchProblem, encodings: Encodings, candidates: Candidates, chosen: Sequence[int] | NDArray[np.intp]
 ) -> list[Proposal]:
-    """The chosen rows with what is expected of their top-1 error, if that is what is predicted first."""
+    """The chosen rows with what is expected of their first measured objective."""
     nets = problem.space.decode(encodings[chosen])
-    if problem.measured[0].name != ERROR:
-        return [Proposal(net) for net in nets]
     means, deviations = candidates.values[chosen, 0], candidates.deviation[chosen]
     return [Proposal(net, float(mean), float(dev)) for net, mean, dev in zip(nets, means, deviations, strict=True)]

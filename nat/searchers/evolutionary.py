@@ -78,7 +78,9 @@ class NatSearcher:
         proposals = []
         if len(encodings):
             candidates = predicted(problem, surrogates, encodings)
-            proposals = with_predictions(problem, encodings, candidates, self._chosen(candidates, measured, count, rng))
+            macs, reached = (problem.costs.macs(x).astype(float) for x in (encodings, known[non_dominated(measured)]))
+            chosen = self._chosen(candidates, measured, macs, reached, count, rng)
+            proposals = with_predictions(problem, encodings, candidates, chosen)
         self.seconds = {"fit": fitted - started, "evolve": perf_counter() - fitted}
         return proposals
 
@@ -116,10 +118,12 @@ class NatSearcher:
             found = np.concatenate([found, variations(problem, surrogates, known, found, rng)])
         return found
 
-    def _chosen(self, candidates: Candidates, measured: Floats, count: int, rng: Generator) -> NDArray[np.intp]:
+    def _chosen(
+        self, candidates: Candidates, measured: Floats, macs: Floats, reached: Floats, count: int, rng: Generator
+    ) -> NDArray[np.intp]:
         """Rows of the candidates that the rule chooses."""
         if self.selection == "spread":
-            return by_spread(candidates.values, measured, count)
+            return by_spread(candidates.values, macs, reached, count)
         if self.selection == "reference":
             return by_directions(candidates.values, count, rng)
         return by_improvement(candidates, measured, count)

@@ -206,6 +206,19 @@ def test_dataset_info_of_a_name(command: Command) -> None:
     facts = command("datasets", "info", "digits", "--json").json
     assert (facts["train_images"], facts["image_size"], facts["flip"]) == (1797, 8, False)
     assert "CC BY 4.0" in command("datasets", "info", "digits").out
+    assert "data_root" not in facts, "they come with scikit-learn"
+
+
+def test_dataset_info_tells_of_the_data_root(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAT_DATA_ROOT", str(tmp_path / "a" / ".." / "root"))
+    facts = command("datasets", "info", "imagenet", "--json").json
+    assert facts["data_root"] == str(tmp_path / "root") and facts["in_data_root"] is False
+    assert facts["data_root_chosen"].startswith("by NAT_DATA_ROOT")
+    assert facts["memory"] == "about 324.7 GiB, at --store-size 256"
+    (tmp_path / "root" / "imagenet").mkdir(parents=True)
+    assert command("datasets", "info", "imagenet", "--json").json["in_data_root"] is True
+    monkeypatch.delenv("NAT_DATA_ROOT")
+    assert command("datasets", "info", "dtd", "--json").json["data_root_chosen"].startswith("by default")
 
 
 def test_dataset_info_of_a_folder(command: Command, make_images: MakeImages) -> None:
@@ -217,6 +230,8 @@ def test_dataset_info_of_a_folder(command: Command, make_images: MakeImages) -> 
     table = command("datasets", "info", root)
     assert table.code == 0 and "cat, dog" in table.out
     assert "corrupt_in_a_transfer" not in facts
+    assert "too small, 24 pixels" in facts["near_duplicates"] and facts["near_duplicate_pairs"] == []
+    assert "not looked for" in table.out and "pairs" not in table.out
     for number in range(2):
         (root / "cat" / f"broken {number}.png").write_bytes(b"no image")
     corrupt = command("datasets", "info", root, "--json").json

@@ -46,8 +46,11 @@ def test_pretrain_then_verify_then_go_on(command: Command, make_images: MakeImag
     assert found["smallest"]["macs"] < found["middle"]["macs"] < found["largest"]["macs"]
     assert "largest" in command("checkpoints", "verify", path, "--data", images).out
 
-    again = command("pretrain", images, "--out", tmp_path / "on", "--resume-from", path, *SHORT)
+    again = command("pretrain", images, "--out", tmp_path / "on", "--resume-from", path, "--no-flip", *SHORT)
     assert again.code == 0, again.err
+    assert json.loads((tmp_path / "on" / "recipe.json").read_text())["flip"] is False
+    other = command("pretrain", images, "--out", tmp_path / "on", "--resume-from", path, *SHORT)
+    assert other.code == 2 and "a training with other flip" in other.err
     card = json.loads((tmp_path / "on" / "supernet.json").read_text())
     assert "from mine" in card["trained_on"] and str(tmp_path) not in json.dumps(card)
 

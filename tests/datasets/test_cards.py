@@ -6,6 +6,7 @@ import pytest
 
 import nat.datasets
 from nat.datasets import find_dataset, folder_card, list_datasets
+from nat.datasets.catalogue import names_in_root
 from nat.errors import InputError
 
 
@@ -17,6 +18,10 @@ def test_every_listed_card_is_found_by_its_name_and_is_complete() -> None:
         assert card.licence and card.how_to_get and card.source.startswith("https://")
         assert 0 < card.crop_fraction <= 1 and 0 < card.min_crop_area <= 1
     assert [card.flip for card in cards] == [False] + 11 * [True]
+
+
+def test_all_but_the_digits_are_looked_for_in_the_data_root() -> None:
+    assert [card.name for card in list_datasets() if not names_in_root(card.name)] == ["digits"]
 
 
 def test_unknown_name_suggests_the_nearest() -> None:

@@ -14,7 +14,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from nat.datasets import Splits, load_dataset
-from nat.datasets.loading import data_root, load_images
+from nat.datasets.images import ImageSet
+from nat.datasets.loading import data_root, load_images, load_source
 from nat.errors import InputError
 
 MakeFolder = Callable[[Mapping[str, int]], Path]
@@ -180,3 +181,41 @@ def test_images_to_measure_on_are_taken_whole(tmp_path: Path, inside: str) -> No
     (tmp_path / inside / "b" / "bad.png").write_text("no image")
     with pytest.raises(InputError, match=r"bad\.png"):
         load_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes"),
+    [
+        ({"a": 1, "b": 2}, {"train": 3}),
+        ({"only": 2}, {"train": 2}),
+        ({"test/a": 1, "test/b": 1}, {"test": 2}),
+        ({"train/a": 1, "train/b": 1, "test/c": 1}, {"test": 1, "train": 2}),
+    ],
+)
+def test_what_is_only_measured_on_lies_in_any_parts(
+    make_folder: MakeFolder, counts: Mapping[str, int], sizes: Mapping[str, int]
+) -> None:
+    folder = make_folder(counts)
+    source = load_source(folder)
+    assert {name: len(part) for name, part in source.parts.items()} == sizes
+    assert source.classes == tuple(sorted({Path(name).name for name in counts}))
+    for part in source.parts.values():
+        assert [path.parent.name for path in part.paths or []] == [source.classes[i] for i in part.labels]
+    joined = ImageSet.joined(list(source.parts.values()))
+    assert len(joined) == sum(sizes.values()) == len(joined.paths or []) == len(joined.digests or [])
+    with pytest.raises(InputError):
+        load_dataset(folder)
+
+
+def test_a_list_that_is_only_measured_on(make_folder: MakeFolder) -> None:
+    folder = make_folder({"new": 2})
+    (folder / "list.csv").write_text("path,label,split\nnew/000.png,rose,test\nnew/001.png,rose,test\n")
+    source = load_source(folder / "list.csv")
+    assert source.classes == ("rose",) and len(source.parts["test"]) == 2
+    with pytest.raises(InputError, match="one class only"):
+        load_dataset(folder / "list.csv")
+
+
+def test_the_fingerprint_does_not_depend_on_what_the_images_are_for(make_folder: MakeFolder) -> None:
+    folder = make_folder({"train/a": 3, "train/b": 3, "test/b": 2})
+    assert load_source(folder).fingerprint == load_dataset(folder).fingerprint

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nat.datasets.memory import check_memory
+from nat.datasets.catalogue import find_dataset
+from nat.datasets.memory import bytes_of, check_memory
 from nat.errors import InputError
 
 GIB = 1 << 30
@@ -30,3 +31,9 @@ def test_a_system_that_does_not_tell_and_files_that_are_none(tmp_path: Path) -> 
     check_memory([], 256, available=1)
     check_memory([tmp_path / "absent.png"], 256, available=1)
     check_memory([tmp_path / "absent.png"], 256)
+
+
+def test_memory_of_published_data_sets() -> None:
+    assert bytes_of(find_dataset("cifar10"), 256) == 60_000 * 3 * 32 * 32
+    assert bytes_of(find_dataset("cifar10"), 16) == 60_000 * 3 * 16 * 16
+    assert bytes_of(find_dataset("imagenet"), 256) == 1_331_167 * 3 * 256 * 341

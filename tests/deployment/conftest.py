@@ -11,10 +11,11 @@ from PIL import Image
 from timm import create_model
 from torch import nn
 
-from nat.bundle import measure, save_bundle
+from nat.bundle import save_bundle
 from nat.datasets.loading import load_dataset
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
+from nat.metrics import measure
 from nat.pretrained.timm_models import convert
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet

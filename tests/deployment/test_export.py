@@ -15,12 +15,13 @@ import pytest
 import torch
 from torch import nn
 
-from nat.bundle import Bundle, load_bundle, measure, save_bundle
+from nat.bundle import Bundle, load_bundle, save_bundle
 from nat.datasets.loading import load_dataset
 from nat.datasets.preprocess import Preprocess
 from nat.deployment import exporting, formats
 from nat.deployment.checking import compare, expected_of
 from nat.errors import TransferError
+from nat.metrics import measure
 from nat.pretrained.catalogue import load_supernet
 from nat.supernet.calibration import recalibrate
 

@@ -104,9 +104,31 @@ def test_the_card_is_filled_in(hub: type[FolderHub], bundle: Path, command: Comm
     card = huggingface_hub.ModelCard.load(hub.root / "me/flowers" / "README.md")
     head, test = card.data, load_bundle(bundle).metrics["test"]["top1"]
     assert (head.license, head.pipeline_tag, head.metrics) == ("cc-by-4.0", "image-classification", ["accuracy"])
-    assert head.library_name == "neural-architecture-transfer" and head.datasets == ["my-photos"]
+    assert head.library_name == "neural-architecture-transfer" and head.datasets is None
     assert head.eval_results is not None and head.eval_results[0].metric_value == pytest.approx(test, abs=1e-6)
     assert 'timm.create_model("hf-hub:me/flowers", pretrained=True)' in card.text and "nat pull me/flowers" in card.text
+    assert 'nat.load_bundle("flowers")' in card.text
+
+
+@pytest.mark.parametrize(
+    ("source", "named", "kept"),
+    [
+        ("hf:me/beans:small", "me/beans", "hf:me/beans:small"),
+        ("cifar10", "cifar10", "cifar10"),
+        ("/x", None, "my photos"),
+    ],
+)
+def test_published_images_are_named_and_own_ones_not(
+    source: str, named: str | None, kept: str, hub: type[FolderHub], bundle: Path, command: Command, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    metrics = json.loads((copy / "metrics.json").read_text())
+    metrics["data"]["source"] = source
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    assert command("push", copy, "me/flowers").code == 0
+    head = huggingface_hub.ModelCard.load(hub.root / "me/flowers" / "README.md").data
+    assert head.datasets == (named and [named])
+    assert json.loads((hub.root / "me/flowers" / "metrics.json").read_text())["data"]["source"] == kept
 
 
 def test_a_damaged_download_is_noticed(hub: type[FolderHub], bundle: Path, command: Command, tmp_path: Path) -> None:

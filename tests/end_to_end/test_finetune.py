@@ -52,6 +52,8 @@ def test_a_bundle_is_trained_further_on_its_own_images(command: Command, bundle:
     assert (recipe["steps"], recipe["ema"], recipe["mixup"], recipe["drop_path"]) == (4, 0.9, 0.2, 0.2)
     assert (recipe["cutmix"], recipe["layer_decay"], recipe["distill"]) == (1, 0.8, 0.5)
     assert len(recipe["class_weights"]) == 10
+    assert (recipe["batch"], recipe["flip"], recipe["evenness"]) == (64, False, 0) and recipe["min_crop_area"] > 0.3
+    assert metrics["finetuning"]["balance"] == "loss" and metrics["finetuning"]["by"] == "balanced_error"
     largest = load_supernet_file(bundle.parents[1] / "supernet.safetensors")[1].space.largest()
     assert metrics["finetuning"]["teacher"] == largest.id
     assert command("evaluate", tmp_path / "better", "--json").json["reproduced"] is True
@@ -125,6 +127,27 @@ def test_what_cannot_be_used_is_said(command: Command, bundle: Path, tmp_path: P
     assert "--layer-decay" in refused(bundle, "--layer-decay", "0")
     assert "expected a subnet's folder" in refused(bundle, "--distill", "0.5", "--teacher", tmp_path / "nobody")
     assert "learning rate above 0" in refused(bundle, "--learning-rate", "0")
+
+
+def test_the_same_images_by_name_keep_their_splits(command: Command, bundle: Path, tmp_path: Path) -> None:
+    """With another seed of the training, too: else the bundle's training images would be among the test images."""
+    words = ("finetune", bundle, "--data", "digits", "--seed", "3", "--amount", "1 steps", "--device", "cpu", "--json")
+    outcome = command(*words, "-o", tmp_path / "out", "--min-crop-area", "0.25")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["before"]["test"] == load_bundle(bundle).metrics["test"]
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["recipe"]["min_crop_area"] == 0.25 and metrics["finetuning"]["by"] == "top1_error"
+    assert "split anew" not in outcome.err
+
+
+def test_images_that_were_added_are_said_to_be_split_anew(command: Command, bundle: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    metrics = json.loads((changed / "metrics.json").read_text())
+    metrics["data"]["fingerprint"] = "0" * 64
+    (changed / "metrics.json").write_text(json.dumps(metrics))
+    words = ("finetune", changed, "--data", "digits", "--amount", "1 steps", "--device", "cpu")
+    outcome = command(*words, "-o", tmp_path / "out")
+    assert outcome.code == 0 and "are split anew" in outcome.err
 
 
 def test_changed_images_are_refused(command: Command, bundle: Path, tmp_path: Path) -> None:

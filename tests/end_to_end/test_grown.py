@@ -37,6 +37,7 @@ def test_a_transfer_grows_its_supernet(run: Path, weights: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     assert config["options"]["model"] == MODEL and config["options"]["supernet"] == str(weights)
     assert config["space"]["structure"]["name"] == MODEL
+    assert config["options"]["overrides"]["fit_classifier"] is True  # though its images have five classes
     front = json.loads((run / "front.json").read_text())
     assert {net["architecture"]["space"] for net in front["front"]} == {MODEL}
     largest = next(control for control in front["controls"] if control["name"] == "largest subnet")

@@ -16,6 +16,7 @@ from PIL import Image
 
 from nat.bootstrap import read_correct
 from nat.predictions import Predictions
+from nat.pretrained.card import UNTRAINED
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from hard_images import write_broken, write_class, write_copies
@@ -68,7 +69,7 @@ def transfer(
             out = tmp_path_factory.mktemp("runs") / f"with [i]{balance} ü"
             words = transfer_words(out, "--balance", balance, "--set", "front=1", "--controls", "none")
             if balance == "none":  # one whole search is enough
-                words += ["--set", "initial=2", "--set", "rounds=0"]
+                words += ["--set", "initial=2", "--set", "rounds=0", "--no-flip"]
             outcome = command(*(str(hard) if word == "digits" else word for word in words))
             assert outcome.code == 0, outcome.err
             done[balance] = Done(out, outcome.err, outcome.out)
@@ -89,7 +90,9 @@ def test_info_tells_all_there_is_to_know(hard: Path, command: Command, tmp_path:
     assert len(facts["corrupt"]) == 4 and all(Path(path).is_file() for path in facts["corrupt"])
     assert facts["corrupt_in_a_transfer"].startswith("4 of 230 files (1.7 %): skipped, and said")
     assert facts["smallest_class"] == {"name": "three", "train_images": 1}
-    assert "near-duplicates" in facts["near_duplicates"]
+    assert "near-duplicates" in facts["near_duplicates"] and "near_duplicate_pairs" not in outcome.out
+    pairs = facts["near_duplicate_pairs"]
+    assert pairs and all(Path(one["image"]).is_file() and Path(one["other_image"]).is_file() for one in pairs)
     for name in COUNTS:
         assert name.split()[-1] in outcome.out  # as it is, nothing taken for markup
 
@@ -112,6 +115,27 @@ def test_each_thing_is_said_once(transfer: Callable[[str], Done]) -> None:
         assert "bro[i]ken" in said  # a whole path, to be copied
     data = json.loads((transfer("none").run / "config.json").read_text())["data"]
     assert data["unevenness"] > 20 and data["near_duplicates"] > 0 and data["skipped"] == 4
+    pairs = json.loads((transfer("none").run / "near_duplicates.json").read_text())
+    assert len({one["image"] for one in pairs}) == data["near_duplicates"]
+
+
+def test_images_that_must_not_be_mirrored_are_not(
+    transfer: Callable[[str], Done], command: Command, tmp_path: Path
+) -> None:
+    flips = {}
+    for balance in ("none", "auto"):
+        run = transfer(balance).run
+        metrics = json.loads((bundles_of(run)[0] / "metrics.json").read_text())
+        asked = json.loads((run / "config.json").read_text())["options"]["flip"]
+        flips[balance] = asked, metrics["data"]["flip"], metrics["recipe"]["flip"]
+    assert flips == {"none": (False, False, False), "auto": (None, None, True)}
+    bundle, words = bundles_of(transfer("none").run)[0], ("--amount", "1 steps", "--device", "cpu")
+    outcome = command("finetune", bundle, "-o", tmp_path / "longer", *words)
+    assert outcome.code == 0, outcome.err
+    metrics = json.loads((tmp_path / "longer" / "metrics.json").read_text())
+    assert metrics["data"]["flip"] is False and metrics["recipe"]["flip"] is False
+    origin = {"trained_on": f"{UNTRAINED}; then {metrics['data']['name']}", "licence": ""}
+    assert metrics["supernet_card"] == json.loads((bundle / "metrics.json").read_text())["supernet_card"] == origin
 
 
 @pytest.mark.parametrize("balance", ["none", "auto"])

@@ -55,12 +55,18 @@ def test_what_goes_well_has_exact_costs(problem: SearchProblem) -> None:
     assert found.objectives == {ERROR: 0.25, "macs": macs, "params": params} and not found.failed
 
 
-def test_mistakes_in_code_are_raised(problem: SearchProblem) -> None:
-    def typo(architecture: Architecture) -> dict[str, float]:
-        raise AttributeError("a typo")
+@pytest.mark.parametrize("raised", [AttributeError("a typo"), KeyError("name"), AssertionError()])
+def test_whatever_is_raised_is_recorded_and_a_stop_is_not(problem: SearchProblem, raised: Exception) -> None:
+    def fail(architecture: Architecture) -> dict[str, float]:
+        raise raised
 
-    with pytest.raises(AttributeError):
-        attempt(problem, problem.space.largest(), typo, round=0, version=0, limit=5)
+    def stop(architecture: Architecture) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    found = attempt(problem, problem.space.largest(), fail, round=0, version=0, limit=5)
+    assert found.failed and type(raised).__name__ in str(found.error)
+    with pytest.raises(KeyboardInterrupt):
+        attempt(problem, problem.space.largest(), stop, round=0, version=0, limit=5)
 
 
 def test_the_limit_ends_with_its_context() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from nat.bundle import load_bundle, model_card, save_bundle
+from nat.bundle import copy_bundle, load_bundle, save_bundle
 from nat.datasets.preprocess import Preprocess
 from nat.errors import CheckpointError
+from nat.model_card import model_card
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 
@@ -54,8 +55,24 @@ def test_the_card_names_the_images_and_not_where_they_lie(bundle: Path) -> None:
 def test_a_name_stays_in_its_cell_of_the_card(bundle: Path) -> None:
     loaded = load_bundle(bundle)
     metrics = {**METRICS, "data": {**METRICS["data"], "name": "a|b\n<script>"}}
-    card = model_card(loaded.model, loaded.preprocess, loaded.labels, metrics)
+    card = model_card(loaded.model, loaded.preprocess, loaded.labels, metrics, "net")
     assert "| data | a&#124;b &lt;script> (fingerprint" in card
+
+
+def test_the_card_loads_the_folder_that_it_lies_in(bundle: Path, tmp_path: Path) -> None:
+    assert 'nat.load_bundle("net")' in (bundle / "README.md").read_text()
+    copy_bundle(bundle, tmp_path / 'my "8M"')
+    assert 'nat.load_bundle("my \\"8M\\"")' in (tmp_path / 'my "8M"' / "README.md").read_text()
+
+
+def test_the_card_says_what_the_supernet_was_made_of(bundle: Path) -> None:
+    loaded = load_bundle(bundle)
+    assert "supernet:" not in (bundle / "README.md").read_text()
+    origin = {"trained_on": "Tiny ImageNet", "licence": "for non-commercial research"}
+    metrics = {**METRICS, "supernet_card": origin}
+    card = model_card(loaded.model, loaded.preprocess, loaded.labels, metrics, "net")
+    assert "| supernet: trained on | Tiny ImageNet |\n| supernet: licence | for non-commercial research |" in card
+    assert "holds for them, too." in card
 
 
 def without(data: dict[str, Any], name: str) -> dict[str, Any]:

@@ -66,12 +66,7 @@ def test_controls_are_none_the_ends_or_all(problem: SearchProblem) -> None:
     }
 
 
-def test_controls_follow_the_effort_and_older_words_are_understood() -> None:
-    assert {name: effort.controls for name, effort in efforts().items()} == {
-        "quick": "ends", "standard": "all", "paper": "all",
-    }  # fmt: skip
-    quick = efforts()["quick"].model_dump()
-    for word, meant in (("false", "none"), (False, "none"), ("true", "ends"), (True, "ends"), ("all", "all")):
-        assert checked(Effort, {**quick, "controls": word}).controls == meant
+def test_every_effort_has_all_controls_unless_asked_otherwise() -> None:
+    assert {effort.controls for effort in efforts().values()} == {"all"}
     with pytest.raises(InputError, match="controls"):
-        checked(Effort, {**quick, "controls": "some"})
+        checked(Effort, {**efforts()["quick"].model_dump(), "controls": "some"})

@@ -6,6 +6,7 @@ import pytest
 from nat.archive import Evaluation
 from nat.fronts import (
     best_within,
+    cheaper_and_cheaper,
     choices,
     columns_of,
     control_row,
@@ -14,6 +15,7 @@ from nat.fronts import (
     pareto_set,
     row,
     thinned,
+    titles,
     within,
 )
 from nat.objectives import ERROR, read_objectives
@@ -70,14 +72,47 @@ def test_within_keeps_the_limits_and_the_order(problem: SearchProblem, ladder) -
 
 
 def test_choices_begin_with_what_joined_the_front_then_follow_the_search(problem: SearchProblem, ladder) -> None:
+    ranked = sorted(ladder, key=lambda e: (e.objectives[ERROR], e.objectives["macs"]))
     pareto = [ladder[i] for i in (0, 1, 3, 5, 6, 7)]
     rows = [row(evaluation, None) for evaluation in (ladder[0], ladder[7])]
-    assert choices(problem, ladder, rows) == pareto[::-1]
+    assert choices(problem, ladder, rows) == ranked
+    assert cheaper_and_cheaper(ranked) == pareto[::-1], "which is all that budgets of multiply-adds can pick"
     closing = row(ladder[2], None)
     best, *others = choices(problem, ladder, [*rows, closing])
-    assert others == pareto[::-1]
+    assert others == [each for each in ranked if each is not ladder[2]]
     assert best.architecture == ladder[2].architecture
     assert best.objectives == pytest.approx(dict(ladder[2].objectives))
+
+
+def test_choices_follow_the_error_that_is_traded(problem: SearchProblem, architectures, evaluate) -> None:
+    """A limit on parameters may leave only nets that others dominate in error and multiply-adds."""
+    fair = SearchProblem(problem.costs, read_objectives("balanced,macs"))
+    nets = architectures(3)
+    found = [
+        Evaluation(net, {ERROR: top1, "balanced_error": balanced, **fair.known_of(net)}, 0, 0)
+        for net, top1, balanced in zip(nets, (0.1, 0.2, 0.3), (0.3, 0.1, 0.2), strict=True)
+    ]
+    assert choices(fair, found, []) == [found[1], found[2], found[0]]
+
+
+def test_rows_tell_the_traded_errors_on_test_images(problem: SearchProblem, architectures) -> None:
+    fair = SearchProblem(problem.costs, read_objectives("worst_recall,balanced,calibration,macro_f1,macs"))
+    columns, net = columns_of(fair), architectures(1)[0]
+    split = {
+        "top1": 0.9,
+        "balanced_accuracy": 0.7,
+        "macro_f1": 0.6,
+        "calibration_error": 0.1,
+        "recalls": [0.5, None, 0.8],
+    }
+    metrics = {"macs": 1, "params": 2, "resolution": 24, "val": split, "test": split}
+    errors = dict.fromkeys((o.name for o in fair.measured), 0.5)
+    found = Evaluation(net, {ERROR: 0.5, **errors, **fair.known_of(net)}, 0, 0)
+    expected = {"balanced": 0.3, "macro_f1": 0.4, "calibration": 0.1, "worst_recall": 0.5}
+    for made in (row(found, metrics, columns), control_row("timm", "timm", metrics, None, columns)):
+        assert {name: made[f"test_{name}_error"] for name in expected} == pytest.approx(expected)
+    assert {title["name"] for title in titles(columns)} >= {f"test_{name}_error" for name in expected}
+    assert "test_balanced_error" not in row(found, None, columns)
 
 
 def test_hypervolume_is_that_of_the_box(problem: SearchProblem, ladder) -> None:

@@ -13,7 +13,10 @@ from nat.fronts import front_hypervolume
 from nat.objectives import (
     BALANCED,
     MACRO_F1,
+    MACS,
+    PARAMS,
     RESOLUTION,
+    TOP1,
     Known,
     Measured,
     Objective,
@@ -63,6 +66,19 @@ def test_balanced_accuracy_is_that_of_scikit_learn() -> None:
     logits[:, 4] = -9
     expected = balanced_accuracy_score(labels, logits.argmax(1))
     assert BALANCED.error(logits, labels) == pytest.approx(1 - expected)
+
+
+def test_the_worst_class_and_calibration_are_objectives(tmp_path: Path) -> None:
+    logits = torch.tensor([[4.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [4.0, 0.0, 0.0]])
+    labels = torch.tensor([0, 0, 1, 1])
+    worst, calibration, _ = read_objectives("worst_recall,calibration,macs")
+    assert worst.error(logits, labels) == 0.5, "the third class has no images"
+    confidence = float(torch.tensor([4.0, 0.0, 0.0]).softmax(0)[0])
+    assert calibration.error(logits, labels) == pytest.approx(abs(0.75 - confidence), abs=1e-6)
+    source = "from nat.objectives import AnswerError\nown = AnswerError('own', 'own', lambda *_: 0.25)\n"
+    (tmp_path / "answers.py").write_text(source)
+    own, _ = read_objectives(f"{tmp_path}/answers.py:own,macs")
+    assert own.error(logits, labels) == 0.75
 
 
 def test_a_users_function_is_an_objective(problem: SearchProblem) -> None:
@@ -123,3 +139,11 @@ def test_hypervolumes_count_from_the_users_best(problem: SearchProblem, architec
     net = architectures(1)[0]
     expected = 0.75 * sum(net.depths) / 12
     assert front_hypervolume(own, evaluate(own, [net], [0.25])) == pytest.approx(expected)
+
+
+def test_a_problem_refuses_objectives_in_another_order(problem: SearchProblem) -> None:
+    """Strategies take the first as the uncertain error."""
+    for objectives in ((MACS, TOP1), (MACS, PARAMS)):
+        with pytest.raises(ValueError, match="measured objectives, then"):
+            SearchProblem(problem.costs, objectives)
+    assert SearchProblem(problem.costs, read_objectives("macs,balanced")).error == "balanced_error"

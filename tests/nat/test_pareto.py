@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from nat.pareto import hypervolume, knee, non_dominated, select_by_rank, spread_subset
+from nat.pareto import hypervolume, non_dominated, select_by_rank, spread_subset
 
 LIGHT = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -117,16 +117,6 @@ def test_spread_subset_refuses_what_has_no_logarithm() -> None:
         spread_subset([1.0, 0.0], 1)
     with pytest.raises(ValueError, match="at least 0"):
         spread_subset([1.0], -1)
-
-
-def test_knee_of_a_bent_front_is_its_corner() -> None:
-    values = np.array([[0.0, 100.0], [0.2, 20.0], [0.25, 21.0], [1.0, 0.0], [np.nan, 0.0]])
-    assert knee(values) == 1
-    assert knee(values * [100, 0.1] + [5, -3]) == 1
-    assert knee([[3.0, 3.0]]) == 0
-    assert knee([[2.0, 1.0, 5.0], [1.0, 1.0, 5.0]]) == 1
-    with pytest.raises(ValueError, match="without NaN"):
-        knee([[np.nan, 1.0]])
 
 
 def test_shapes_are_checked() -> None:

@@ -136,6 +136,8 @@ def test_the_best_net_is_the_most_accurate_and_then_the_cheapest() -> None:
 
     assert best_of([net("a", 1, 0.9, 0.8), net("b", 3, 0.5, 0.9), net("c", 2, 0.5, 0.9)]) == "c"
     assert best_of([net("a", 1, 0.9, None), net("b", 3, 0.5, None)]) == "a"
+    fair = [net("a", 1, 0.9, 0.8) | {"balanced_error": 0.1}, net("b", 3, 0.5, 0.9) | {"balanced_error": 0.2}]
+    assert best_of(fair, "balanced_error") == "a" and best_of(fair) == "b"
     assert best_of([]) is None
 
 

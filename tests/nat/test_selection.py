@@ -49,7 +49,7 @@ def test_reference_directions_follow_the_generator() -> None:
 
 def test_spread_is_over_the_costs_beside_the_front() -> None:
     values = np.array([[0.30, 1.0], [0.29, 1.1], [0.20, 3.0], [0.10, 5.0]])
-    chosen = by_spread(values, np.array([[0.4, 1.0], [0.05, 5.0]]), 1)
+    chosen = by_spread(values, values[:, 1], np.array([1.0, 5.0]), 1)
     assert chosen.tolist() == [2], "halfway on a logarithmic scale, nearest"
 
 

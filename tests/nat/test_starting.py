@@ -12,7 +12,9 @@ from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
 from nat.evaluation import SubnetEvaluator
-from nat.starting import fit_classifier, settle
+from nat.pretrained.card import UNTRAINED, Card
+from nat.pretrained.published import trained_on
+from nat.starting import fit_classifier, has_general_features, settle
 from nat.supernet.elastic import ElasticInvertedResidual
 from nat.supernet.importance import contributions
 from nat.supernet.space import MobileNetSpace
@@ -24,6 +26,27 @@ HALF = (0.5, 0.5, 0.5)
 
 def preprocessing(resolution: int) -> Preprocess:
     return Preprocess.for_resolution(resolution, 1.0, HALF, HALF)
+
+
+@pytest.mark.parametrize(
+    ("said", "elastic", "general"),
+    [
+        (trained_on(1000), False, True),
+        (trained_on(11_221), True, True),
+        (trained_on(7), False, True),  # a network of one's own, grown
+        (f"{trained_on(7)}; then textures", True, True),  # what became of it
+        ("my flowers", False, True),
+        ("my flowers: 500 images of 7 classes, from random weights", True, False),
+        ("Tiny ImageNet: 90,000 images", True, False),
+        (UNTRAINED, True, False),
+        (f"{UNTRAINED}; then textures", True, False),
+        (UNTRAINED, False, False),
+    ],
+)
+def test_features_of_imagenet_and_of_single_networks_are_kept(
+    space: MobileNetSpace, said: str, elastic: bool, general: bool
+) -> None:
+    assert has_general_features(Card("x", "x", space, 7, trained_on=said, elastic=elastic)) == general
 
 
 def test_a_settled_supernet_keeps_its_largest_subnet_and_sorts_by_the_new_images(

@@ -27,9 +27,11 @@ from nat.pretrained.store import load_supernet_file, save_supernet
 from nat.pretrained.timm_models import check_family
 from nat.supernet.space import named_spaces
 from nat.supernet.supernet import Supernet
+from nat.supernet.training import Schedule, WeightTrainer, sandwich_step
 
 SHIPPED = sorted({path.stem for path in WEIGHTS.glob("*") if path.suffix in {".json", ".safetensors"}})
 OFA = ["ofa_mbv3_d234_e346_k357_w1.0", "ofa_mbv3_d234_e346_k357_w1.2", "ofa_proxyless_d234_e346_k357_w1.3"]
+SCRATCH = ["scratch", "scratch:nat-w1.0", "scratch:nat-w1.2", "scratch:proxyless-w1.3"]
 TIMM_NAMES = [f"timm:{model}" for model, _ in GROWABLE]
 LogitsOf = Callable[[Supernet], torch.Tensor]
 
@@ -76,7 +78,7 @@ def test_shipped_supernets_are_listed_and_load_by_name(
     shelf: Path, supernet: Supernet, card: Card, logits_of: LogitsOf
 ) -> None:
     names = [entry.name for entry in list_checkpoints()]
-    assert names == ["tiny", *TIMM_NAMES, *OFA, "scratch", "scratch:nat-w1.0", "scratch:nat-w1.2"]
+    assert names == ["tiny", *TIMM_NAMES, *OFA, *SCRATCH]
     loaded, its_card = load_supernet("tiny")
     assert its_card == card == find_checkpoint("tiny").card
     assert torch.equal(logits_of(loaded), logits_of(supernet))
@@ -105,7 +107,7 @@ def test_a_damaged_card_on_the_shelf_is_named(shelf: Path) -> None:
         ("tinny", "unknown supernet 'tinny'. Did you mean 'tiny'?"),
         ("scratch:nat-w1.21", "Did you mean 'scratch:nat-w1.2'?"),
         ("ofa_mbv3_d234_e346_k357_w1", "Did you mean 'ofa_mbv3_d234_e346_k357_w1.2'?"),
-        ("zzz", f"unknown supernet 'zzz'. There are: {', '.join(OFA)}, scratch, scratch:nat-w1.0, scratch:nat-w1.2, "),
+        ("zzz", f"unknown supernet 'zzz'. There are: {', '.join([*OFA, *SCRATCH])}, "),
         ("", "unknown supernet ''. There are: "),
     ],
 )
@@ -199,6 +201,18 @@ def test_scratch_can_be_had_in_every_named_space() -> None:
         assert scratch_card(name).space == space
         entry = find_checkpoint("scratch" if name == "small" else f"scratch:{name}")
         assert entry.card == scratch_card(name) and entry.state == State.RANDOM
+
+
+def test_random_weights_of_the_second_family_train_a_step() -> None:
+    supernet, _ = load_supernet("scratch:proxyless-w1.3")
+    space = supernet.space = supernet.space.with_resolutions([32])
+    supernet.reset_classifier(3, torch.Generator().manual_seed(0))
+    before = supernet.first_conv.get_parameter("conv.weight").clone()
+    trainer = WeightTrainer(supernet, Schedule(0.01, 1))
+    images, labels = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 2])
+    loss = sandwich_step(trainer, images, labels, [space.largest(), space.smallest()], label_smoothing=0.1)
+    assert 0 < loss < 10 and not torch.equal(before, supernet.first_conv.get_parameter("conv.weight"))
+    assert supernet.extract(space.smallest()).eval()(images).shape == (2, 3)
 
 
 # --- networks of timm ------------------------------------------------------------------------------------------------

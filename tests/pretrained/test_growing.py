@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from safetensors import SafetensorError
@@ -15,7 +16,7 @@ from nat.growing import GrowthOptions, grow_to_folder
 from nat.pretrained.catalogue import load_supernet
 from nat.pretrained.growing import greatest_difference, grown, preserved, source_of
 from nat.pretrained.store import load_supernet_file
-from nat.pretrained.timm_models import convert, load_timm
+from nat.pretrained.timm_models import TESTED, check_family, convert, load_timm
 from nat.progress import Silence
 
 MODEL = "mobilenetv2_035"  # the smallest
@@ -78,6 +79,43 @@ def test_other_networks_are_refused_with_the_families_there_are(model: str, reas
         convert(create_model(model, pretrained=False).eval(), model)
 
 
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("mobilenetv3_rw", "its squeeze-and-excite has another width"),
+        ("semnasnet_075", "its squeeze-and-excite has another width"),
+        ("mobilenetv3_large_150d", "its first stage is not one plain block"),
+    ],
+)
+def test_what_looks_alike_is_refused_before_anything_is_downloaded(model: str, reason: str) -> None:
+    with pytest.raises(InputError, match=f"mobilenetv3_large_075, .*mobilenetv2_120d.*, got '{model}' .{reason}"):
+        check_family(model)
+
+
+def test_the_refusal_names_what_can_grow() -> None:
+    names = timm.list_models(["*mobilenetv3_large*", "mobilenetv2*"])
+    assert set(TESTED) == {name for name in names if can_grow(name)} == set(names) - {"mobilenetv3_large_150d"}
+
+
+def can_grow(model: str) -> bool:
+    try:
+        check_family(model)
+    except InputError:
+        return False
+    return True
+
+
+def test_tensors_that_do_not_fit_are_named() -> None:
+    network = network_of(MODEL)
+    network.add_module("extra", nn.Linear(2, 2))
+    with pytest.raises(InputError, match=r"MobileNetV2 of timm .*tensors unexpected \(extra.weight, extra.bias\)"):
+        convert(network, MODEL)
+    network = network_of(MODEL)
+    network.get_submodule("blocks.1.0").add_module("bn3", nn.BatchNorm2d(9))
+    with pytest.raises(InputError, match=r"MobileNetV2 of timm .*4 tensors of other shapes"):
+        convert(network, MODEL)
+
+
 def test_oddities_that_are_not_read_off_are_noticed() -> None:
     network = network_of(MODEL)
     network.get_submodule("blocks.2.1").register_forward_hook(lambda module, inputs, output: 1.5 * output)
@@ -102,9 +140,10 @@ def test_accuracies_are_measured_on_images_of_the_sources_classes(weights: Path,
     folder = noise_in(tmp_path / "seven", classes=7, images=3)
     found = grow_to_folder(GrowthOptions(str(weights), MODEL), tmp_path / "out", str(folder), 64, Silence())
     assert found["source_top1"] == found["grown_top1"] == found["checks"]["source"]["top1"]
-    with pytest.raises(InputError, match="images of the 7 classes"):
-        other = noise_in(tmp_path / "nine", classes=9, images=1)
-        grow_to_folder(GrowthOptions(str(weights), MODEL), tmp_path / "other", str(other), 64, Silence())
+    for classes in (5, 9):
+        other = noise_in(tmp_path / str(classes), classes=classes, images=1)
+        with pytest.raises(InputError, match=f"expected --data with the 7 classes of the weights, got {classes} in"):
+            grow_to_folder(GrowthOptions(str(weights), MODEL), tmp_path / "other", str(other), 64, Silence())
     assert not (tmp_path / "other").exists()
 
 
@@ -158,9 +197,11 @@ def test_weights_of_another_model_are_refused(weights: Path) -> None:
 
 def test_sources_are_models_or_files(weights: Path) -> None:
     assert source_of("timm:mobilenetv2_100", None) == source_of("mobilenetv2_100", None) == ("mobilenetv2_100", None)
+    assert source_of("mobilenetv3_large_100.ra_in1k", None) == ("mobilenetv3_large_100.ra_in1k", None)
     assert source_of(str(weights), MODEL) == (MODEL, weights)
-    with pytest.raises(InputError, match="expected --model with the file"):
-        source_of(str(weights), None)
+    for file in (str(weights), "mobilenetv2_100.pth", "here/weights"):
+        with pytest.raises(InputError, match="expected --model with the file"):
+            source_of(file, None)
     with pytest.raises(InputError, match="name of a timm model, got 'mobilenetv9'"):
         load_supernet("timm:mobilenetv9")
 
@@ -173,8 +214,12 @@ def test_without_a_network_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch
         return network
 
     monkeypatch.setattr("nat.pretrained.timm_models.create_model", offline)
-    with pytest.raises(InputError, match=r"cannot get the weights of 'mobilenetv2_100' \(no route to host\).*--model"):
-        load_supernet("timm:mobilenetv2_100")
+    for model, said in (
+        ("mobilenetv2_100", "fetch 'model.safetensors' of 'timm/mobilenetv2_100.ra_in1k' on the Hugging Face hub"),
+        ("mobilenetv2_035", "There are none of it on the Hugging Face hub: take a file of your own"),
+    ):
+        with pytest.raises(InputError, match=f"cannot get the weights of '{model}' .no route to host.*{said}.*--model"):
+            load_supernet(f"timm:{model}")
 
 
 def test_what_is_there_is_not_overwritten(weights: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from nat.errors import CheckpointError
 from nat.pretrained.published import plain_name, published_card, published_space, published_spaces
+from nat.supernet.space import named_spaces
 from nat.supernet.supernet import Supernet
 
 
@@ -37,6 +38,10 @@ def shapes(title: str) -> dict[str, Tensor]:
 
 def test_all_published_spaces_are_tested() -> None:
     assert published_spaces().keys() == FACTS.keys()
+
+
+def test_all_published_spaces_have_names() -> None:
+    assert all(space in named_spaces().values() for space in published_spaces().values())
 
 
 @pytest.mark.parametrize("title", FACTS)

@@ -177,8 +177,9 @@ def test_other_resolutions_leave_the_rest() -> None:
 
 def test_named_spaces_hold_the_published_ones() -> None:
     names = named_spaces()
-    assert set(names) == {"small", "nat-w1.0", "nat-w1.2"}
+    assert set(names) == {"small", "nat-w1.0", "nat-w1.2", "proxyless-w1.3"}
     assert names["nat-w1.2"].resolutions == tuple(range(192, 257, 4))
+    assert (names["proxyless-w1.3"].structure, names["proxyless-w1.3"].width) == (PROXYLESS, 1.3)
 
 
 def test_layers_have_the_choices_that_their_structure_allows(any_space: MobileNetSpace) -> None:
