@@ -42,7 +42,7 @@ def trained(job: Job, searcher: DifferentiableSearcher, steps: int, archive: Pat
     """A search of one round, for its training."""
     plan = Plan(2, 0, 1, 2, steps, 0, job.options.seed)
     trainer = WeightTrainer(job.supernet, Schedule(job.amounts.learning_rate, steps, 10))
-    streams = [job.stream(job.options.seed, images) for images in (job.shared, job.held_out)]
+    streams = [job.stream(job.options.seed, images) for images in (job.weight_images, job.held_out)]
     with Archive(archive) as rows:
         search = Search(
             job.problem,

@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from nat.bundling import Bundling
 from nat.distillation import Teacher, teacher_at
 from nat.errors import InputError, unknown_name
 from nat.pipeline import Transfer, reopened
@@ -66,7 +67,7 @@ class Bench:
         changes = changes_of(name)
         job = copy.copy(self.job)
         job.amounts = job.amounts.model_copy(update={"min_crop_area": changes.pop("crop", job.amounts.min_crop_area)})
-        tuner = replace(job.tuner(), stream=job.stream(job.options.seed + 1 + seed))
+        tuner = replace(Bundling(job).tuner(), stream=job.stream(job.options.seed + 1 + seed))
         rate = tuner.recipe.learning_rate * changes.pop("rate", 1.0)
         recipe = replace(tuner.recipe, steps=self.steps, learning_rate=rate, seed=seed, **changes)
         teacher = self._teacher(job, seed) if recipe.distill else None
@@ -111,7 +112,7 @@ def opened(run: Path, share: float, steps: int | None, teacher: Path | None) -> 
         raise InputError(f"expected a subnet within {most / 1e6:.1f} M multiply-adds, got none: see --share.")
     best = max(within, key=lambda row: row["finetuned_val_top1"])
     job.load_adapted()
-    steps = steps or job.tuner().recipe.steps
+    steps = steps or Bundling(job).tuner().recipe.steps
     return Bench(job, Architecture.from_json(best["architecture"]), steps, teacher or run)
 
 

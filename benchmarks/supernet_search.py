@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from nat.bundling import Bundling
 from nat.commands.console import ConsoleProgress
 from nat.fronts import best_within
 from nat.options import DEFAULT_SUPERNET, TransferOptions, read_amount
@@ -58,7 +59,7 @@ def unsearched(run: Path, seed: int, progress: Progress) -> list[Row]:
     drawn = space.decode(sample_stratified(costs, RANDOM + 2, np.random.default_rng(seed)))[1:-1]  # without its ends
     nets = {"smallest": space.smallest(), "largest": space.largest()}
     nets |= {f"random {number}": net for number, net in enumerate(drawn, start=1)}
-    bundles = job.tuned(dict.fromkeys(nets.values(), run / "unsearched"))
+    bundles = Bundling(job).tuned(dict.fromkeys(nets.values(), run / "unsearched"))
     return [
         {"net": name, "macs": costs.of(net)[0], "test_top1": bundles[net].metrics["test"]["top1"]}
         for name, net in nets.items()

@@ -2,10 +2,7 @@
 
 import copy
 import platform
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,14 +11,12 @@ import torch
 from torch import Tensor
 
 from nat.archive import Proposal
-from nat.bundle import Bundle, load_bundle
 from nat.datasets.balance import evenness, loss_weights
 from nat.datasets.device_stream import training_stream
 from nat.datasets.images import ImageSet
 from nat.datasets.splits import Splits, hold_out
 from nat.datasets.stream import Batching, TrainStream
 from nat.evaluation import Normalisation, Preprocessing, SubnetEvaluator, preprocessing_of
-from nat.finetuning_recipe import FinetuneRecipe
 from nat.forecast import TimeBudget, Trial
 from nat.meter import Prices
 from nat.objectives import read_objectives
@@ -47,10 +42,9 @@ from nat.progress import Progress
 from nat.run_folder import RunFolder
 from nat.searchers import Searcher, TrainedSearcher, check_searcher
 from nat.starting import MOST_IMAGES, adapted_to, has_general_features, start
-from nat.supernet.architecture import Architecture
 from nat.supernet.costs import CostTable
 from nat.supernet.supernet import Supernet
-from nat.tuning import Tuner, told_of
+from nat.tuning import told_of
 from nat.warm_start import seeds_of
 from nat.workers import Workers
 
@@ -94,8 +88,7 @@ class Job:
         *,
         adapted: bool = False,
     ) -> None:
-        self.options, self.folder, self.progress, self.common = options, folder, progress, shared or Shared()
-        self.settled_steps: int | None = None  # of each fine-tuning, for a budget of time
+        self.options, self.folder, self.progress, self.shared = options, folder, progress, shared or Shared()
         check_searcher(options.searcher)
         objectives = read_objectives(options.objectives)
         self.device = torch_device(options.device)
@@ -107,12 +100,12 @@ class Job:
         rounds = self._within_evaluations().rounds  # a budget may be too small for a strategy
         searcher = make_searcher(options.searcher, self.amounts, rounds)
         self.passes = searcher.passes
-        self.splits = self.common.splits = self.common.splits or read_splits(options, progress)
+        self.splits = self.shared.splits = self.shared.splits or read_splits(options, progress)
         # images for the supernet's weights, and those that only the strategy's own parameters are trained on
-        self.shared: ImageSet = self.splits.train
+        self.weight_images: ImageSet = self.splits.train
         self.held_out: ImageSet | None = None
         if isinstance(searcher, TrainedSearcher):
-            self.shared, self.held_out = hold_out(self.splits, searcher.share, options.seed)
+            self.weight_images, self.held_out = hold_out(self.splits, searcher.share, options.seed)
         self.space = space = transfer_space(self.card.space, options, self.splits)
         torch.set_num_threads(options.threads or suitable_threads(space.resolutions[-1]))
         asked = options.threads or MACHINE_THREADS  # a run that is resumed has the same options with its torch threads
@@ -180,12 +173,6 @@ class Job:
         trial = Trial(self.problem, self.supernet, stream, evaluator, images, self.workers(nets), self.passes)
         return TimeBudget(self.options.time, self.folder.elapsed, self.folder.plan, trial)
 
-    def tuning_steps(self, stream: TrainStream) -> int:
-        """Steps of each subnet's fine-tuning: as settled for a budget of time, else as the effort says."""
-        if self.settled_steps is not None:
-            return self.settled_steps
-        return steps_of(self.amounts.finetuning, stream.steps_per_epoch)
-
     def prices(self, searcher: Searcher, evaluator: SubnetEvaluator) -> Prices:
         """What a strategy's work on these images costs, in passes."""
         images, calibration = len(self.splits.train), len(evaluator.calibration)
@@ -206,12 +193,12 @@ class Job:
 
     def make_ready(self, supernet: Supernet, evaluator: SubnetEvaluator) -> None:
         """Does what a supernet needs before its first training step, or takes it up from a run of the same seed."""
-        ready, seed, fit = self.common.started, self.options.seed, self.amounts.fit_classifier
-        if len(self.shared) in ready:
-            supernet.load_state_dict(ready[len(self.shared)])
+        ready, images, seed = self.shared.started, self.weight_images, self.options.seed
+        if len(images) in ready:
+            supernet.load_state_dict(ready[len(images)])
             return
-        start(supernet, self.card, self.shared, evaluator, seed, self.progress, fit=fit)
-        ready[len(self.shared)] = copy.deepcopy(supernet.state_dict())
+        start(supernet, self.card, images, evaluator, seed, self.progress, fit=self.amounts.fit_classifier)
+        ready[len(images)] = copy.deepcopy(supernet.state_dict())
 
     def evaluator(self, normalisation: Normalisation | None = None) -> SubnetEvaluator:
         """Measures architectures on this job's validation split; normalised as for the supernet, or another network."""
@@ -243,56 +230,6 @@ class Job:
         crop_area = max(batching.min_crop_area, self.amounts.min_crop_area)
         batching = replace(batching, min_crop_area=crop_area, evenness=even)
         return training_stream(self.splits.train if images is None else images, batching, device=self.device)
-
-    def tuner(self, normalisation: Normalisation | None = None) -> Tuner:
-        """What fine-tunes and measures the nets of this run, all alike but for what images are normalised with."""
-        stream = self.stream(self.options.seed + 1, normalisation=normalisation)
-        weights = () if self.class_weights is None else tuple(self.class_weights.tolist())
-        recipe = FinetuneRecipe(self.tuning_steps(stream), self.amounts.finetuning_rate, class_weights=weights)
-        data = told_of(self.splits, self.options)
-        preprocessing = self.preprocessing(normalisation)
-        return Tuner(self.splits, stream, recipe, preprocessing, data, self.device, self.progress)
-
-    def tuned(self, places: Mapping[Architecture, Path]) -> dict[Architecture, Bundle]:
-        """The fine-tuned bundles of architectures, from the run's folders where they are there, else made.
-
-        Args:
-            places: the folder that each one's bundle is to be in.
-        """
-        paths = {net: self.folder.subnets / net.id for net in places}
-        paths = {net: path if path.is_dir() else places[net] / net.id for net, path in paths.items()}
-        missing = [net for net, path in paths.items() if not path.is_dir()]
-        missing.sort(key=lambda net: -self.problem.costs.of(net)[0])  # so that no worker is long alone at the end
-        workers = self.workers(len(places))
-        at_once = max(1, min(workers.count, len(missing)))
-        tuner, evaluator = self.tuner(), self.evaluator()
-
-        def tune(net: Architecture, progress: Progress) -> None:
-            started = time.perf_counter()
-            self.write_subnet(net, paths[net], finetune=True, tuner=replace(tuner, progress=progress), by=evaluator)
-            seconds = time.perf_counter() - started
-            # of those that several take together its share, so that they add up
-            self.folder.log("finetune", seconds / at_once, {"id": net.id, "at_once": at_once})
-
-        title, steps = f"fine-tuning {len(missing)} nets, {at_once} at once", len(missing) * tuner.recipe.steps
-        workers.run([partial(tune, net) for net in missing], self.progress, title, steps)
-        return {net: load_bundle(path) for net, path in paths.items()}
-
-    def write_subnet(
-        self,
-        architecture: Architecture,
-        path: Path,
-        *,
-        finetune: bool,
-        tuner: Tuner | None = None,
-        by: SubnetEvaluator | None = None,
-    ) -> None:
-        """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""
-        tuner, by = tuner or self.tuner(), by or self.evaluator()
-        subnet = by.calibrated(self.supernet, architecture)
-        tuned = finetune and tuner.train(subnet, architecture.resolution, architecture.id)
-        supernet, told = Path(self.options.supernet).name, {"supernet_card": self.adapted_card().origin}
-        tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=supernet, told=told)
 
     def adapted_card(self) -> Card:
         """What the adapted supernet is."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from nat.archive import Archive, Evaluation
 from nat.bundle import copy_bundle, load_bundle
+from nat.bundling import Bundling
 from nat.errors import BudgetError, InputError
 from nat.fronts import choices, within
 from nat.objectives import ERROR
@@ -70,7 +71,7 @@ def pick(
     else:
         job = reopened(folder, progress or Silence(), adapted=True)
         job.load_adapted()
-        job.write_subnet(architecture, out, finetune=finetune)
+        Bundling(job).write(architecture, out, finetune=finetune)
     return load_bundle(out).metrics
 
 

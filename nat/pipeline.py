@@ -3,15 +3,12 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nat.archive import Archive, Evaluation
-from nat.attempts import attempt
-from nat.bundle import Bundle, load_bundle
+from nat.bundling import Bundling
 from nat.controls import COUNT, Control, subnets_beside
 from nat.datasets.stream import TrainStream
 from nat.errors import BudgetError, NatError, RunError
@@ -19,6 +16,7 @@ from nat.evaluation import SubnetEvaluator
 from nat.files import write_json
 from nat.fronts import best_within, pareto_set, thinned
 from nat.job import Job, Shared
+from nat.joining import joined, joining
 from nat.meter import settled
 from nat.objectives import ERROR
 from nat.options import TransferOptions
@@ -131,50 +129,21 @@ class Transfer(Job):
         front = self._reported(evaluations)
         beside = subnets_beside(self.amounts.controls, self.problem, front, self.options.seed)
         places = {net: self.folder.controls for _, _, net in beside} | dict.fromkeys(front, self.folder.subnets)
+        bundling = Bundling(self)
         if self.options.time is not None:
             stream = self.stream(self.options.seed + 1)
             budget = self.time_budget(stream, self.evaluator(), len(places))
-            self.settled_steps = budget.settle(self._timed(list(places)), self.tuning_steps(stream))
-        bundles = self.tuned(places)
+            bundling = Bundling(self, budget.settle(self._timed(list(places)), bundling.steps_on(stream)))
+        bundles = bundling.tuned(places)
         tuned = {architecture: bundles[architecture] for architecture in front}
         controls = [Control.of(name, kind, bundles[net]) for name, kind, net in beside]
-        controls += [outsider(self, net) for net in self._further(front[-1:])]
-        joining = self._joining(tuned, controls)
-        if joining is not None:
-            controls = [self._moved(control) if control.kind == "largest" else control for control in controls]
-            tuned[joining.architecture] = load_bundle(self.folder.subnets / joining.architecture.id)
-        report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls, joining)
+        controls += [outsider(bundling, net) for net in self._further(front[-1:])]
+        largest = joining(self, tuned, controls)
+        if largest is not None:
+            tuned[largest.architecture], controls = joined(self.folder, largest.architecture, controls)
+        report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls, largest)
         self._write_page()
         return report
-
-    def _joining(self, tuned: Mapping[Architecture, Bundle], controls: Sequence[Control]) -> Evaluation | None:
-        """The largest subnet that keeps the limits, where no fine-tuned net of the front reaches it; else None.
-
-        With the supernet's weights it is often no better than cheaper subnets, and the search leaves it behind; on its
-        own weights it may be.
-        """
-        control = next((control for control in controls if control.kind == "largest"), None)
-        if (
-            control is None
-            or control.architecture is None
-            or self.options.finetune_at is not None
-            or ERROR not in self.problem.names
-        ):
-            return None
-        net, top1 = control.architecture, control.metrics["val"]["top1"]
-        reached = any(bundle.metrics["val"]["top1"] >= top1 for bundle in tuned.values())
-        if reached or not self.problem.allows(self.problem.space.encode([net])).all():
-            return None
-        measure = partial(self.evaluator().errors, self.supernet, objectives=self.problem.measured)
-        evaluation = attempt(self.problem, net, measure, round=0, version=0, limit=None)
-        return None if evaluation.failed else next(iter(self.problem.keeping([evaluation])), None)
-
-    def _moved(self, control: Control) -> Control:
-        """A control among the subnets of the front."""
-        path = self.folder.subnets / control.path.name
-        if control.path != path:
-            control.path.replace(path)
-        return replace(control, path=path)
 
     def _timed(self, nets: list[Architecture]) -> list[Architecture]:
         """What the time for fine-tuning is shared out to, where several are fine-tuned at once.
@@ -233,7 +202,7 @@ class Transfer(Job):
             searcher,
             plan,
             WeightTrainer(self.supernet, self._schedule(plan), class_weights=self.class_weights),
-            self.stream(self.options.seed, self.shared),
+            self.stream(self.options.seed, self.weight_images),
             evaluator,
             archive,
             self.folder.training,
@@ -269,7 +238,7 @@ class Transfer(Job):
             return plan, Pace()
         named = self.amounts.controls != "all" and self.options.control_model is not None
         nets = self.amounts.front + COUNT[self.amounts.controls] + named
-        timed = self.time_budget(stream, evaluator, nets).plan(plan, self.tuning_steps(stream), nets)
+        timed = self.time_budget(stream, evaluator, nets).plan(plan, Bundling(self).steps_on(stream), nets)
         return timed.plan, Pace(self.folder.elapsed, timed.until, timed.speeds)
 
     def _start(self, evaluator: SubnetEvaluator) -> None:

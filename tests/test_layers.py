@@ -70,6 +70,7 @@ ROWS = [
         "nat.tuning",
     },
     {"nat.job", "nat.report", "nat.training_run"},
+    {"nat.bundling", "nat.joining"},
     {"nat.outsider"},
     {"nat.pipeline"},
     {"nat.deployment", "nat.picking", "nat.retraining", "nat.verification"},

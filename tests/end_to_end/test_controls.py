@@ -57,7 +57,7 @@ def photographic(supernet_file: Path, tmp_path_factory: pytest.TempPathFactory) 
 def test_features_of_imagenet_are_compared_with_such_features(
     photographic: Path, command: Command, transfer_words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A network with published weights, which stand in here; without them all else is reported, and why they lack."""
+    """A network with published weights, which stand in here; without them one from scratch, which does not judge."""
 
     def published(model: str, *, pretrained: bool, **_: Any) -> torch.nn.Module:
         assert pretrained
@@ -85,9 +85,13 @@ def test_features_of_imagenet_are_compared_with_such_features(
     shutil.rmtree(out / "controls" / f"timm-{MODEL}-pretrained-24px")
     again = command("resume", out)
     assert again.code == 0, again.err
-    assert again.err.count("no pretrained network of timm as a control") == 1
+    assert again.err.count("No pretrained network of timm could be had as a control") == 1
     assert "no route to the hub" in again.err and f"--control-weights FILE --control-model {MODEL}" in again.err
-    assert [c["kind"] for c in json.loads((out / "front.json").read_text())["controls"]][-1] == "random"
+    front = json.loads((out / "front.json").read_text())
+    instead = front["controls"][-1]
+    assert "from scratch" in instead["name"] and instead["judges"] is False
+    assert instead["lacks"] in front["verdict"] and instead["name"] not in front["verdict"][0]
+    assert all(control["judges"] for control in front["controls"][:-1])
 
 
 def test_a_control_of_ones_own_choice(command: Command, transfer_words: Words, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """The report in a real browser: Chromium without a window, driven by Selenium; skipped, saying so, where there is none.
 
-Debian and Ubuntu have both parts: `apt-get install chromium chromium-driver`.
+Debian has both parts, and they are installed from there where root runs the tests, as in a container.
 """
 
 import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,39 @@ NASTY = (
 )
 WIDTHS, THEMES = (360, 1440), ("light", "dark")
 GROUND = "return getComputedStyle(document.body).backgroundColor"
+PACKAGES = ("chromium", "chromium-driver")
 LOGS = {"browser": "ALL", "performance": "ALL"}
+
+
+def programs() -> tuple[str | None, str | None]:
+    """The browser, and what drives it."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
+
+
+def installed() -> str:
+    """Installs both, if that can be done; the command, or why it failed."""
+    words, environment = (
+        ("apt-get", "install", "-y", "-qq", "--no-install-recommends"),
+        {"DEBIAN_FRONTEND": "noninteractive"},
+    )
+    if os.name != "posix" or os.getuid() != 0 or shutil.which("apt-get") is None:
+        return " ".join((*words, *PACKAGES))
+    for command in (("apt-get", "update", "-qq"), (*words, *PACKAGES)):
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=300, env={**os.environ, **environment})
+        except (OSError, subprocess.SubprocessError) as error:
+            return f"{' '.join(command)}: {error}"
+    return ""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """One browser, for all tests of this file."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
+    reason = "" if all(programs()) else installed()
+    chromium, driver = programs()
     if chromium is None or driver is None:
-        pytest.skip("no Chromium here: apt-get install chromium chromium-driver")
+        pytest.skip(f"no Chromium here: {reason}")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for word in ("headless=new", "disable-gpu", "disable-dev-shm-usage", *(["no-sandbox"] if os.getuid() == 0 else [])):

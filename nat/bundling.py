@@ -1,0 +1,82 @@
+"""The nets of a run: fine-tuned by one recipe, several at once on a CPU, and written as bundles."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from nat.bundle import Bundle, load_bundle
+from nat.datasets.stream import TrainStream
+from nat.evaluation import Normalisation, SubnetEvaluator
+from nat.finetuning_recipe import FinetuneRecipe
+from nat.job import Job
+from nat.options import steps_of
+from nat.progress import Progress
+from nat.supernet.architecture import Architecture
+from nat.tuning import Tuner, told_of
+
+
+@dataclass(frozen=True)
+class Bundling:
+    """Makes bundles of the subnets of a run's adapted supernet.
+
+    Attributes:
+        job: the run.
+        steps: of each fine-tuning, as settled for a budget of time; None for what the effort says.
+    """
+
+    job: Job
+    steps: int | None = None
+
+    def steps_on(self, stream: TrainStream) -> int:
+        """Steps of each fine-tuning."""
+        return steps_of(self.job.amounts.finetuning, stream.steps_per_epoch) if self.steps is None else self.steps
+
+    def tuner(self, normalisation: Normalisation | None = None) -> Tuner:
+        """What fine-tunes and measures the nets of the run, all alike but for what images are normalised with."""
+        job = self.job
+        stream = job.stream(job.options.seed + 1, normalisation=normalisation)
+        weights = () if job.class_weights is None else tuple(job.class_weights.tolist())
+        recipe = FinetuneRecipe(self.steps_on(stream), job.amounts.finetuning_rate, class_weights=weights)
+        data = told_of(job.splits, job.options)
+        return Tuner(job.splits, stream, recipe, job.preprocessing(normalisation), data, job.device, job.progress)
+
+    def tuned(self, places: Mapping[Architecture, Path]) -> dict[Architecture, Bundle]:
+        """The fine-tuned bundles of architectures, from the run's folders where they are there, else made.
+
+        Args:
+            places: the folder that each one's bundle is to be in.
+        """
+        job = self.job
+        paths = {net: job.folder.subnets / net.id for net in places}
+        paths = {net: path if path.is_dir() else places[net] / net.id for net, path in paths.items()}
+        missing = [net for net, path in paths.items() if not path.is_dir()]
+        missing.sort(key=lambda net: -job.problem.costs.of(net)[0])  # so that no worker is long alone at the end
+        workers = job.workers(len(places))
+        at_once = max(1, min(workers.count, len(missing)))
+        tuner, evaluator = self.tuner(), job.evaluator()
+
+        def tune(net: Architecture, progress: Progress) -> None:
+            started = time.perf_counter()
+            self._write(net, paths[net], replace(tuner, progress=progress), evaluator, finetune=True)
+            seconds = time.perf_counter() - started
+            # of those that several take together its share, so that they add up
+            job.folder.log("finetune", seconds / at_once, {"id": net.id, "at_once": at_once})
+
+        title, steps = f"fine-tuning {len(missing)} nets, {at_once} at once", len(missing) * tuner.recipe.steps
+        workers.run([partial(tune, net) for net in missing], job.progress, title, steps)
+        return {net: load_bundle(path) for net, path in paths.items()}
+
+    def write(self, architecture: Architecture, path: Path, *, finetune: bool) -> None:
+        """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""
+        self._write(architecture, path, self.tuner(), self.job.evaluator(), finetune=finetune)
+
+    def _write(
+        self, architecture: Architecture, path: Path, tuner: Tuner, evaluator: SubnetEvaluator, *, finetune: bool
+    ) -> None:
+        job = self.job
+        subnet = evaluator.calibrated(job.supernet, architecture)
+        tuned = finetune and tuner.train(subnet, architecture.resolution, architecture.id)
+        supernet, told = Path(job.options.supernet).name, {"supernet_card": job.adapted_card().origin}
+        tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=supernet, told=told)
