@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nat.bootstrap import CORRECT
 from nat.datasets.preprocess import Preprocess
-from nat.errors import CheckpointError, InputError, RunError
+from nat.errors import CheckpointError, InputError, RunError, reason_of
 from nat.files import read_json, write_json, write_text
 from nat.metrics import Metrics
 from nat.model_card import model_card
@@ -170,7 +170,7 @@ def load_bundle(path: Path | str) -> Bundle:
     try:
         model.load_state_dict(load_file(path / "model.safetensors"))
     except (SafetensorError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0][:120]
+        reason = reason_of(error)
         raise CheckpointError(
             f"'{path}/model.safetensors' is damaged or of another architecture ({reason})."
         ) from error

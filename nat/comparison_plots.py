@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nat.files import whole_file
-from nat.plots import written
+from nat.plots import save
 
 GREY = "#7a7a7a"
 COLOURS = ("#0b6e99", "#d1495b", "#2e8b57", "#e08e0b", "#6a4c93", "#00897b", "#8d5524", "#c2185b", "#546e2a", "#3949ab")
@@ -24,7 +22,6 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
         path: of the picture, PNG or SVG.
     """
     figure = Figure(figsize=(11, 4.8), dpi=140, layout="constrained")
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     names = [strategy["name"] for strategy in report["strategies"] if strategy["name"] != "random"]
     for strategy in sorted(report["strategies"], key=lambda strategy: strategy["name"] != "random"):
@@ -58,8 +55,7 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
         ha="left",
         parse_math=False,
     )
-    with whole_file(path) as draft:
-        written(figure, draft, path.suffix)
+    save(figure, path)
 
 
 def _offset(place: int, count: int, macs: Sequence[int]) -> float:

@@ -19,6 +19,7 @@ from typing import Any
 from nat.comparison import CONTROL, Comparison, ComparisonFolder, ComparisonOptions, check_same
 from nat.comparison_plan import complete, planned
 from nat.comparison_report import write_report
+from nat.errors import reason_of
 from nat.files import write_text
 from nat.job import Shared
 from nat.pipeline import resume, transfer
@@ -128,7 +129,7 @@ def run_batch(path: Path, comparison: Comparison, batch: Batch, shared: Shared) 
             else:
                 transfer(comparison.run_options(name, batch.seed), run.path, shared=shared)
         except Exception as failure:  # whatever it is, the other runs are worth having
-            reason = (str(failure) or type(failure).__name__).splitlines()[0]
+            reason = reason_of(failure)
             _blame(error, f"{reason}\n\n{traceback.format_exc()}")
 
 

@@ -3,15 +3,13 @@
 from collections import Counter
 from pathlib import Path as FilePath
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.path import Path
 
 from nat.errors import InputError
-from nat.files import whole_file
+from nat.plots import save
 from nat.supernet.cells.genotype import Cell, Genotype
 
 FORMATS = ("svg", "png")
@@ -31,25 +29,18 @@ def draw_genotype(genotype: Genotype, path: FilePath) -> None:
     Raises:
         InputError: another ending, or the file cannot be written.
     """
-    form = path.suffix.lower().removeprefix(".")
-    if form not in FORMATS:
+    if path.suffix.lower().removeprefix(".") not in FORMATS:
         raise InputError(f"expected a picture's file with the ending .svg or .png, got '{path.name}'.")
     cells = genotype.shown
     heights = [_height(cell) for cell in cells.values()]
     width = GAP * (max(cell.inputs + len(cell.nodes) for cell in cells.values()) + 1)
     figure = Figure(figsize=(width, sum(heights)), dpi=120, facecolor=PAPER)
-    FigureCanvasAgg(figure)
     top = 1.0
     for (name, cell), height in zip(cells.items(), heights, strict=True):
         share = height / sum(heights)
         top -= share
         _draw_cell(figure.add_axes((0, top, 1, share)), cell, TITLES[name], (width, height))
-    # text as text, and the same bytes for the same genotype
-    with (
-        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nat"}),
-        whole_file(path) as draft,
-    ):
-        figure.savefig(draft, format=form, metadata={"Date": None} if form == "svg" else None)
+    save(figure, path)
 
 
 def _rises(cell: Cell) -> list[float]:

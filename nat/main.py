@@ -5,6 +5,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from typer.main import get_command
 
 from nat.commands import (
@@ -70,15 +71,10 @@ def main(arguments: list[str] | None = None) -> None:
     except NatError as error:
         if debug:
             raise
-        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {_plain(error)}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _plain(error: NatError) -> str:
-    """The message with rich's markup switched off."""
-    return str(error).replace("[", "\\[")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nat.files import whole_file
@@ -18,15 +17,23 @@ INK, SEARCHED, FINETUNED, CONTROL = "#333333", "#c2cad3", "#0b6e99", "#d1495b"
 def single(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of a size in inches with one pair of axes."""
     figure = Figure(figsize=(width, height), dpi=140, layout="constrained")
-    FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
 
 
-def written(figure: Figure, path: Path, suffix: str) -> None:
-    """Writes a figure in the format of a suffix; the same figure gives the same file, and text of SVG stays text."""
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nat"}), warnings.catch_warnings():
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure whole, in the format of the path's suffix; the same one gives the same file, text stays text.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    form = path.suffix.lower().removeprefix(".")
+    with (
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nat"}),
+        warnings.catch_warnings(),
+        whole_file(path) as draft,
+    ):
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # names in a script that the font lacks
-        figure.savefig(path, format=suffix[1:], metadata={"Date": None} if suffix == ".svg" else None)
+        figure.savefig(draft, format=form, metadata={"Date": None} if form == "svg" else None)
 
 
 def plot_front(front: Mapping[str, Any], searched: Sequence[Sequence[float]], path: Path) -> None:
@@ -84,8 +91,7 @@ def plot_front(front: Mapping[str, Any], searched: Sequence[Sequence[float]], pa
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False)
-    with whole_file(path) as draft:
-        written(figure, draft, path.suffix)
+    save(figure, path)
 
 
 def plot_rounds(front: Mapping[str, Any], path: Path) -> None:
@@ -96,7 +102,6 @@ def plot_rounds(front: Mapping[str, Any], path: Path) -> None:
         path: of the picture.
     """
     figure = Figure(figsize=(8, 3.6), dpi=140, layout="constrained")
-    FigureCanvasAgg(figure)
     rounds = front["rounds"]
     for axes, key, label in zip(
         figure.subplots(1, 2, sharey=True),
@@ -111,5 +116,4 @@ def plot_rounds(front: Mapping[str, Any], path: Path) -> None:
     figure.axes[0].set_ylabel("hypervolume (share of the box)")
     title = f"{front['dataset']}: each round's front with its own weights"
     figure.suptitle(title, x=0.02, ha="left", parse_math=False)  # a folder's name is no formula
-    with whole_file(path) as draft:
-        written(figure, draft, path.suffix)
+    save(figure, path)

@@ -14,7 +14,7 @@ from nat.datasets.catalogue import list_datasets
 from nat.datasets.duplicates import find_duplicates
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
-from nat.errors import BudgetError, InputError
+from nat.errors import BudgetError, InputError, reason_of
 from nat.files import read_json, write_json
 from nat.objectives import read_objectives
 from nat.options import Effort, TransferOptions
@@ -286,6 +286,6 @@ def torch_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = reason_of(error)
         raise InputError(f"device '{name}' cannot be used here ({reason}). There are auto, cpu, cuda, mps.") from error
     return device

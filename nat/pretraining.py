@@ -19,7 +19,7 @@ from nat.datasets.augment import Mixing, RandomOperations
 from nat.datasets.device_stream import training_stream
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
-from nat.errors import InputError, RunError
+from nat.errors import InputError, RunError, reason_of
 from nat.pretrained.store import write_state
 from nat.recipes import PretrainRecipe, Stage
 from nat.supernet.distributed import Group, share_weights
@@ -227,7 +227,7 @@ class Pretraining:
         try:
             self._take(state)
         except (KeyError, RuntimeError, ValueError) as error:  # torch tells of other shapes by RuntimeError
-            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            reason = reason_of(error)
             raise RunError(f"'{folder}' holds another training ({reason}): name another folder.") from error
         if not all(tensor.isfinite().all() for tensor in self.supernet.parameters()):
             raise RunError(f"'{folder / STATE}' holds values that are not finite: delete it to start again.")
@@ -255,7 +255,7 @@ class Pretraining:
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         except Exception as error:  # torch lets damaged files fail as they may
-            reason = (str(error) or type(error).__name__).splitlines()[0][:100]
+            reason = reason_of(error)
             raise RunError(f"'{path}' cannot be read ({reason}): delete it to start again.") from error
         return state
 

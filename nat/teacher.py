@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from nat.datasets.images import ImageSet
 from nat.datasets.preprocess import Preprocess
 from nat.datasets.splits import Splits
-from nat.errors import CheckpointError, InputError
+from nat.errors import CheckpointError, InputError, reason_of
 from nat.pretrained.store import read_tensors, write_tensors
 from nat.pretrained.timm_models import is_known
 from nat.progress import Progress
@@ -119,7 +119,7 @@ def load_teacher(options: TeacherOptions, device: torch.device) -> tuple[nn.Modu
         if options.weights is not None:
             network.load_state_dict(read_tensors(options.weights))
     except Exception as error:  # downloads and files fail in many ways
-        raise CheckpointError(f"cannot load the teacher '{options.model}': {_first_line(error)}") from error
+        raise CheckpointError(f"cannot load the teacher '{options.model}': {reason_of(error)}") from error
     config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     preprocess = Preprocess(options.size, options.size, config["mean"], config["std"], "bicubic")
     network = network.eval().to(device).to(memory_format=torch.channels_last)
@@ -140,7 +140,7 @@ def features_of(
             parts.append(network.forward_head(maps, pre_logits=True).half().cpu())  # type: ignore[operator]
         except (AssertionError, RuntimeError) as error:
             raise InputError(
-                f"the teacher cannot take images of {preprocess.crop} px ({_first_line(error)}): see --teacher-size."
+                f"the teacher cannot take images of {preprocess.crop} px ({reason_of(error)}): see --teacher-size."
             ) from error
         advance(len(batch))
     return torch.cat(parts)
@@ -192,10 +192,6 @@ def fit_probe(features: Tensor, labels: Tensor, classes: int) -> Probe:
             autograd.backward(loss)
             trainer.update()
     return probe.eval()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def _stored(path: Path, identity: str) -> Tensor | None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nat.errors import CheckpointError, InputError
+from nat.errors import CheckpointError, InputError, reason_of
 from nat.files import check_free, new_files, read_json, whole_file, write_json
 from nat.pretrained.card import Card
 from nat.pretrained.fitting import Fit, fitted, named_in_errors
@@ -134,7 +134,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "refused. Convert it to safetensors where you trust it."
         ) from error
     except Exception as error:  # torch lets damaged pickles fail as they may: IndexError, AssertionError, struct.error
-        reason = (str(error) or type(error).__name__).splitlines()[0][:100]
+        reason = reason_of(error)
         raise CheckpointError(
             f"'{path}' is truncated, damaged or not a checkpoint ({reason}). Get it again."
         ) from error

@@ -6,8 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from nat.files import whole_file
-from nat.plots import CONTROL, FINETUNED, INK, plot_front, plot_rounds, single, written
+from nat.plots import CONTROL, FINETUNED, INK, plot_front, plot_rounds, save, single
 from nat.report.writing import make_folder
 
 FORMATS = ("png", "svg")
@@ -57,8 +56,7 @@ def _plot_genes(genes: list[dict[str, Any]], path: Path) -> None:
     axes.set_yticks(range(len(genes)), [f"{gene['name']}, {gene['low']} → {gene['high']}" for gene in genes])
     axes.set_xlabel("change of top-1 accuracy (percentage points)")
     _bare(axes)
-    with whole_file(path) as draft:
-        written(figure, draft, path.suffix)
+    save(figure, path)
 
 
 def _plot_classes(counts: list[list[int]], names: list[str], path: Path) -> None:
@@ -73,8 +71,7 @@ def _plot_classes(counts: list[list[int]], names: list[str], path: Path) -> None
     axes.axvline(100 * overall, color=CONTROL, lw=1)
     axes.set_xlabel("test images named right (%); the line: of all images")
     _bare(axes)
-    with whole_file(path) as draft:
-        written(figure, draft, path.suffix)
+    save(figure, path)
 
 
 def _bare(axes: Axes) -> None:
