@@ -52,6 +52,7 @@ class RetrainingOptions:
         threads: of the CPU; None for the machine's, or one for images below 64 px.
         teacher: folder of a bundle or a run whose largest network teaches, where the recipe has `distill`; None for the
             run that the bundle lies in.
+        flip: whether mirrored images keep their class; None for as it was for the bundle.
     """
 
     recipe: FinetuneRecipe
@@ -65,6 +66,7 @@ class RetrainingOptions:
     device: str = "auto"
     threads: int | None = None
     teacher: Path | None = None
+    flip: bool | None = None
 
 
 def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progress | None = None) -> dict[str, Any]:
@@ -146,7 +148,8 @@ def _asked(bundle: Bundle, options: RetrainingOptions) -> TransferOptions:
     }
     other = {"data": options.data, "data_root": options.data_root, "seed": claim["seed"]}
     images = own if options.data is None else other
-    treated = {"balance": options.balance, "flip": claim.get("flip")}  # a flip that is off is off for other images, too
+    flip = claim.get("flip") if options.flip is None else options.flip  # off is off for other images, too
+    treated = {"balance": options.balance, "flip": flip}
     return with_absolute_paths(checked(TransferOptions, {**images, **treated}))
 
 

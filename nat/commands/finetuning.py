@@ -29,6 +29,12 @@ def finetune(
             min=0.01, max=1, help="Least share of a random crop. Default: 0.3, or as the data set's card says."
         ),
     ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip", help="Whether mirrored images keep their class. Default: as the subnet's did."
+        ),
+    ] = None,
     ema: Annotated[
         float, typer.Option(min=0, max=0.99999, help="Decay of the average of weights, as 0.999; 0: none.")
     ] = 0.0,
@@ -99,7 +105,7 @@ def finetune(
         seed=seed,
     )
     options = RetrainingOptions(
-        recipe, amount, data, data_root, batch_size, min_crop_area, mode, patience, device, threads, teacher
+        recipe, amount, data, data_root, batch_size, min_crop_area, mode, patience, device, threads, teacher, flip
     )
     found = work(bundle, out, options, ConsoleProgress(quiet=json))
     if json:

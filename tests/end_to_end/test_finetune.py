@@ -132,11 +132,12 @@ def test_what_cannot_be_used_is_said(command: Command, bundle: Path, tmp_path: P
 def test_the_same_images_by_name_keep_their_splits(command: Command, bundle: Path, tmp_path: Path) -> None:
     """With another seed of the training, too: else the bundle's training images would be among the test images."""
     words = ("finetune", bundle, "--data", "digits", "--seed", "3", "--amount", "1 steps", "--device", "cpu", "--json")
-    outcome = command(*words, "-o", tmp_path / "out", "--min-crop-area", "0.25")
+    outcome = command(*words, "-o", tmp_path / "out", "--min-crop-area", "0.25", "--flip")
     assert outcome.code == 0, outcome.err
     assert outcome.json["before"]["test"] == load_bundle(bundle).metrics["test"]
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert metrics["recipe"]["min_crop_area"] == 0.25 and metrics["finetuning"]["by"] == "top1_error"
+    assert (metrics["recipe"]["min_crop_area"], metrics["recipe"]["flip"]) == (0.25, True)
+    assert metrics["finetuning"]["by"] == "top1_error"
     assert "split anew" not in outcome.err
 
 
