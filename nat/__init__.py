@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nat.deployment.exporting import ExportOptions, export
     from nat.errors import NatError
     from nat.finetuning_recipe import FinetuneRecipe
-    from nat.objectives import UserObjective
+    from nat.objectives import AnswerError, UserObjective
     from nat.options import TransferOptions
     from nat.picking import pick
     from nat.pipeline import resume, transfer
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AnswerError": "nat.objectives",
     "Architecture": "nat.supernet.architecture",
     "Archive": "nat.archive",
     "Bundle": "nat.bundle",
@@ -65,6 +66,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnswerError",
     "Architecture",
     "Archive",
     "Bundle",

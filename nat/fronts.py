@@ -170,7 +170,8 @@ def control_row(
     """A control as front.json has it; what is known of it beyond the contract follows by name.
 
     `kind` is largest, smallest, random, timm or source; the last two are no subnets of the run and have no `id`.
-    `judges` is false of a network that began with random weights where the front's nets did not; `lacks` says why.
+    `judges` is false of a network that began with random weights where the front's nets did not, or the other way
+    round; `lacks` says why, where trained weights could not be had.
     """
     return {
         "name": name,

@@ -106,14 +106,14 @@ class Job:
         self.held_out: ImageSet | None = None
         if isinstance(searcher, TrainedSearcher):
             self.weight_images, self.held_out = hold_out(self.splits, searcher.share, options.seed)
-        self.space = space = transfer_space(self.card.space, options, self.splits)
+        self.space = space = self.card.space if adapted else transfer_space(self.card.space, options, self.splits)
         torch.set_num_threads(options.threads or suitable_threads(space.resolutions[-1]))
         asked = options.threads or MACHINE_THREADS  # a run that is resumed has the same options with its torch threads
         self.cpus = int(folder.read_config().get("cpus", asked)) if folder.config.is_file() else asked
         limits, classes = limits_of(options), self.splits.num_classes
         replace(limits, max_latency_ms=None).check(CostTable(space, classes))  # before latency is measured
         self.latency = latency_table(options, space, classes, self.device, folder.latency, progress)
-        if self.latency is not None and not options.resolutions:
+        if self.latency is not None and not options.resolutions and not adapted:
             self.space = space = feasible(space, limits, classes, self.latency)
         costs = CostTable(space, classes, self.latency)
         limits.check(costs)

@@ -134,7 +134,7 @@ def efforts() -> dict[str, Effort]:
 
 
 def gentle(name: str) -> Effort:
-    """The effort of a name for a supernet whose features are good for any photographs, such as one of ImageNet-1k.
+    """The effort of a name for a supernet of ImageNet, or one grown out of any trained network.
 
     Its classifier is fitted first, rates are a quarter of the usual ones (docs/method.md, "Growing a supernet"), and as
     its subnets are good from the first step and cost much, fewer are evaluated and they are trained for less.

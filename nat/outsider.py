@@ -79,7 +79,7 @@ def tuned_timm(bundling: Bundling, like: Architecture) -> Control:
     tuner = bundling.tuner(found)
     if job.amounts.fit_classifier:
         make_ready(found, like.resolution, job.evaluator(found), tuner, seed)
-    return timm_control(found, like.resolution, tuner, path)
+    return timm_control(found, like.resolution, tuner, path, {"judges": job.card.trained})
 
 
 def _tuned_from_scratch(bundling: Bundling, like: Architecture, lacks: str | None) -> Control:

@@ -65,8 +65,9 @@ def pick(
     if not eligible:
         raise _nothing(problem, known, min_top1)
     architecture = eligible[0].architecture
-    ready = folder.subnets / architecture.id
-    if ready.is_dir() and (not finetune or load_bundle(ready).metrics["finetuned"]):
+    places = [place / architecture.id for place in (folder.subnets, folder.controls)]
+    ready = next((place for place in places if place.is_dir()), None)
+    if ready is not None and (not finetune or load_bundle(ready).metrics["finetuned"]):
         copy_bundle(ready, out)
     else:
         job = reopened(folder, progress or Silence(), adapted=True)

@@ -102,6 +102,8 @@ def looked_over(
     with counted(progress, "looking for near-duplicates") as report:
         found = find_duplicates(splits, report)
     where = ""
+    if listed is not None:
+        listed.unlink(missing_ok=True)  # of a run that was killed before it began
     if found.pairs and listed is not None:
         write_json(listed, found.to_json(splits))
         where = f"; all of them: {listed}"

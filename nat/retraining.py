@@ -148,7 +148,9 @@ def _asked(bundle: Bundle, options: RetrainingOptions) -> TransferOptions:
     }
     other = {"data": options.data, "data_root": options.data_root, "seed": claim["seed"]}
     images = own if options.data is None else other
-    flip = claim.get("flip") if options.flip is None else options.flip  # off is off for other images, too
+    flip = claim.get("flip") if options.flip is None else options.flip
+    if flip is None and (bundle.metrics.get("recipe") or {}).get("flip") is False:
+        flip = False  # as the data set's card said; what was off is off for other images, too
     treated = {"balance": options.balance, "flip": flip}
     return with_absolute_paths(checked(TransferOptions, {**images, **treated}))
 

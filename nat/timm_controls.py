@@ -1,7 +1,7 @@
-"""Networks of timm as controls: one of similar multiply-adds, from random weights or with those of ImageNet.
+"""Networks of timm as controls: one of similar multiply-adds, from random weights or with published ones.
 
-A supernet with features of ImageNet is compared with a network that has such features, too: it comes with timm's
-weights, or those of a file, and is made ready as the supernet is, before it is trained as all nets of the run are.
+A trained supernet is compared with a network that was trained, too: it comes with timm's weights, or those of a file,
+gets a fitted classifier where the supernet does, and is then trained as all nets of the run are.
 """
 
 from collections.abc import Mapping, Sequence

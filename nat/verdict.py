@@ -90,8 +90,9 @@ def sentences(
     said = [whether_it_paid([each for each in found if each.judges], seconds, controlled=bool(controls))]
     if beside := [each for each in found if not each.judges]:
         said.append(
-            "Beside a network that began with random weights, which tells what trained weights are worth and not the "
-            f"search, the front's best net within its multiply-adds is {_judged(beside)}."
+            "Beside a control that began otherwise (from random weights, or from trained ones where the front's nets "
+            "did not), which tells what trained weights are worth and not the search, the front's best net within its "
+            f"multiply-adds is {_judged(beside)}."
         )
     said += [control["lacks"] for control in controls if control.get("lacks")]
     said += [sentence for control in controls if (sentence := _nearest_net(front, control)) is not None]
@@ -112,7 +113,7 @@ def whether_it_paid(found: Sequence[PairedDifference], seconds: float, *, contro
         controlled: whether there are controls at all.
     """
     if not found:
-        reason = "no control can be compared with another net of the front within its multiply-adds"
+        reason = "no control that began as the front's nets did can be compared with another net of the front"
         if not controlled:
             reason = "the run has no controls (--controls)"
         return f"The search ({seconds:.0f} s) cannot be judged: {reason}."

@@ -12,7 +12,7 @@ SCHEMA = 1
 TIMM = "timm:"  # begins the names of supernets that are grown out of a model of timm
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-UNTRAINED = "nothing: random weights"  # begins what cards of random weights say of the images
+UNTRAINED = "nothing: random weights"  # what cards of random weights say of the images
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Card:
 
     @property
     def trained(self) -> bool:
-        """Whether the weights come from other images than those of a user, and so are worth something beforehand."""
-        return not self.trained_on.startswith(UNTRAINED)
+        """Whether the weights have been trained on any images, and so are worth something beforehand."""
+        return self.trained_on != UNTRAINED
 
     @property
     def origin(self) -> dict[str, str]:

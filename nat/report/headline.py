@@ -25,18 +25,20 @@ def headline(config: Mapping[str, Any], front: Mapping[str, Any]) -> dict[str, A
     Returns:
         `title`; `asked`: a sentence; `verdict`: the first sentence of the front's verdict, which says whether the
         search paid; `more`: the other ones; `best`: id of the most accurate net on validation images, the cheapest of
-        several, and `cheapest`: id of the cheapest net that is statistically tied with it; None where there are none.
+        several, and `cheapest`: id of the cheapest net that is statistically tied with it in top-1; None where there
+        are none, or another error was traded.
     """
     options, data = config["options"], config["data"]
     name = str(front.get("dataset") or data.get("name") or Path(str(data.get("source", "images"))).name)
     verdict = [str(sentence) for sentence in front.get("verdict", [])]
+    error = str((front.get("objectives") or [ERROR])[0])
     return {
         "title": name,
         "asked": _asked(name, options, data),
         "verdict": verdict[0] if verdict else "",
         "more": verdict[1:],
-        "best": best_of(front["front"], (front.get("objectives") or [ERROR])[0]),
-        "cheapest": (front.get("ties") or {}).get("cheapest"),
+        "best": best_of(front["front"], error),
+        "cheapest": (front.get("ties") or {}).get("cheapest") if error == ERROR else None,
     }
 
 

@@ -313,6 +313,21 @@ def test_pick_for_parameters_alone_looks_at_all_that_was_measured(run: Path, com
     assert joined or picked.objectives["top1_error"] == min(errors)
 
 
+def test_pick_where_the_budget_leaves_one_input_size(
+    command: Command, supernet_file: Path, amount_words: Callable[[dict[str, object]], list[str]], tmp_path: Path
+) -> None:
+    """The space follows from the images and the budget; of the run's own supernet it would follow otherwise."""
+    words = ["transfer", "digits", "--supernet", supernet_file, "--max-macs", "150k", "--out", tmp_path / "run"]
+    outcome = command(*words, "--device", "cpu", "--threads", "1", *amount_words({"front": 1, "controls": "none"}))
+    assert outcome.code == 0, outcome.err
+    assert read(tmp_path / "run" / "config.json")["space"]["resolutions"] == [16]
+    (tuned,) = read(tmp_path / "run" / "front.json")["front"]
+    shutil.rmtree(tmp_path / "run" / "subnets" / tuned["id"])
+    outcome = command("pick", tmp_path / "run", "-o", tmp_path / "picked", "--finetune", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["finetuned"] and outcome.json["resolution"] == 16
+
+
 def test_pick_below_the_front_says_the_least_possible(run: Path, command: Command, tmp_path: Path) -> None:
     cheapest = read(run / "front.json")["front"][0]
     outcome = command("pick", run, "--max-macs", "100k", "-o", tmp_path / "picked")
