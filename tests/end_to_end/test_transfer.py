@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -316,9 +318,15 @@ def test_pick_for_parameters_alone_looks_at_all_that_was_measured(run: Path, com
 def test_pick_where_the_budget_leaves_one_input_size(
     command: Command, supernet_file: Path, amount_words: Callable[[dict[str, object]], list[str]], tmp_path: Path
 ) -> None:
-    """The space follows from the images and the budget; of the run's own supernet it would follow otherwise."""
-    words = ["transfer", "digits", "--supernet", supernet_file, "--max-macs", "150k", "--out", tmp_path / "run"]
-    outcome = command(*words, "--device", "cpu", "--threads", "1", *amount_words({"front": 1, "controls": "none"}))
+    """Sizes follow from the images, the supernet's own and the budget; from those of the run they would be others."""
+    for number in range(40):
+        path = tmp_path / "images" / f"class {number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    words = ["transfer", tmp_path / "images", "--supernet", supernet_file, "--max-macs", "230k", "--device", "cpu"]
+    words += ["--out", tmp_path / "run", "--threads", "1", *amount_words({"front": 1, "controls": "none"})]
+    outcome = command(*words)
     assert outcome.code == 0, outcome.err
     assert read(tmp_path / "run" / "config.json")["space"]["resolutions"] == [16]
     (tuned,) = read(tmp_path / "run" / "front.json")["front"]
