@@ -21,7 +21,8 @@ from numpy.random import Generator
 from rich.console import Console
 from rich.table import Table
 
-from nat.options import Overrides, TransferOptions
+from nat.efforts import Overrides
+from nat.options import TransferOptions
 from nat.pipeline import transfer
 from nat.problem import SearchProblem
 from nat.searchers import NatSearcher

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nat.options import read_sizes
+from nat.quantities import read_sizes
 from nat.supernet.latency import LatencyTable, SpaceLatency
 from nat.supernet.sampling import sample_uniform
 from nat.supernet.space import named_spaces

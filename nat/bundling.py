@@ -8,10 +8,10 @@ from pathlib import Path
 
 from nat.bundle import Bundle, load_bundle
 from nat.datasets.stream import TrainStream
+from nat.efforts import steps_of
 from nat.evaluation import Normalisation, SubnetEvaluator
 from nat.finetuning_recipe import FinetuneRecipe
 from nat.job import Job
-from nat.options import steps_of
 from nat.progress import Progress
 from nat.supernet.architecture import Architecture
 from nat.tuning import Tuner, told_of

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from nat.errors import InputError, RunError
 from nat.files import read_json, write_json
 from nat.meter import Prices
-from nat.options import TransferOptions, checked
+from nat.options import TransferOptions
 from nat.plan import Plan
 from nat.run_folder import RunFolder
+from nat.settings import checked
 
 CONTROL = "random"
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from nat.comparison import CONTROL, Comparison, ComparisonFolder, ComparisonOptions, Share
+from nat.efforts import steps_of
 from nat.errors import BudgetError
 from nat.forecast import Trial
 from nat.job import Job, Shared
 from nat.meter import equal_plan, read_budget, scaled_to
-from nat.options import steps_of
 from nat.plan import Plan
 from nat.preparation import make_searcher, with_absolute_paths
 from nat.progress import Progress

@@ -16,11 +16,12 @@ from nat.datasets.device_stream import training_stream
 from nat.datasets.images import ImageSet
 from nat.datasets.splits import Splits, hold_out
 from nat.datasets.stream import Batching, TrainStream
+from nat.efforts import steps_of
 from nat.evaluation import Normalisation, Preprocessing, SubnetEvaluator, preprocessing_of
 from nat.forecast import TimeBudget, Trial
 from nat.meter import Prices
 from nat.objectives import read_objectives
-from nat.options import TransferOptions, steps_of
+from nat.options import TransferOptions
 from nat.plan import Plan, within_evaluations
 from nat.preparation import (
     MACHINE_THREADS,

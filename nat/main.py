@@ -21,6 +21,7 @@ from nat.commands import (
     reporting,
     runs,
     training,
+    transferring,
 )
 from nat.errors import InputError, NatError
 
@@ -33,8 +34,8 @@ app = typer.Typer(
     help="Neural Architecture Transfer: adapt a supernet to your images, search Pareto-optimal subnets, pick one for a "
     "budget.\n\nExample: `nat transfer digits --out runs/digits`. Every command takes `--debug` for a traceback.",
 )
-app.command("transfer")(runs.transfer)
-app.command("resume")(runs.resume)
+app.command("transfer")(transferring.transfer)
+app.command("resume")(transferring.resume)
 app.command("front")(runs.front)
 app.command("pick")(runs.pick)
 app.command("finetune")(finetuning.finetune)

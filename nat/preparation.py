@@ -14,10 +14,11 @@ from nat.datasets.catalogue import list_datasets
 from nat.datasets.duplicates import find_duplicates
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
+from nat.efforts import Effort
 from nat.errors import BudgetError, InputError, reason_of
 from nat.files import read_json, write_json
 from nat.objectives import read_objectives
-from nat.options import Effort, TransferOptions
+from nat.options import TransferOptions
 from nat.pretrained.catalogue import list_checkpoints
 from nat.problem import SearchProblem
 from nat.progress import Progress, Task

@@ -15,16 +15,18 @@ from nat.datasets.preprocess import Preprocess, Triple
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
 from nat.distillation import run_around, teacher_at
+from nat.efforts import steps_of
 from nat.errors import InputError, RunError, TransferError
 from nat.evaluation import Preprocessing, SubnetEvaluator
 from nat.finetuning import Best
 from nat.finetuning_recipe import FinetuneRecipe
 from nat.metrics import measure
 from nat.objectives import BALANCED, TOP1
-from nat.options import TransferOptions, checked, steps_of
+from nat.options import TransferOptions
 from nat.preparation import looked_over, read_splits, suitable_threads, torch_device, with_absolute_paths
 from nat.progress import Progress, Silence
 from nat.run_folder import check_new
+from nat.settings import checked
 from nat.supernet.calibration import recalibrate
 from nat.supernet.costs import space_around
 from nat.supernet.layers import initialise_classifier

@@ -11,7 +11,8 @@ from typing import Any
 
 from nat.errors import InputError, RunError
 from nat.files import read_json, take_lock, write_json
-from nat.options import TransferOptions, checked
+from nat.options import TransferOptions
+from nat.settings import checked
 
 
 def draft(path: Path) -> bool:

@@ -25,7 +25,7 @@ from nat.pretrained.fitting import check_finite, compare, named_in_errors
 from nat.pretrained.published import trained_on
 from nat.pretrained.store import read_tensors
 from nat.supernet.growth import shrink_space
-from nat.supernet.space import squeeze_channels
+from nat.supernet.slots import squeeze_channels
 from nat.supernet.structure import Conventions, Head, Layer, Stage, Structure
 from nat.supernet.supernet import Supernet
 

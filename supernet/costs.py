@@ -21,7 +21,8 @@ from nat.errors import InputError
 from nat.supernet.architecture import Architecture
 from nat.supernet.latency import LatencyTable, SpaceLatency
 from nat.supernet.memory import MemoryTable, halved
-from nat.supernet.space import Encodings, MobileNetSpace, Slot, squeeze_channels
+from nat.supernet.slots import Slot, squeeze_channels
+from nat.supernet.space import Encodings, MobileNetSpace
 from nat.supernet.structure import Structure, find_structure
 
 Counts = NDArray[np.int64]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nat.supernet.layers import BatchNorm, SqueezeExcite, activation, depthwise, pointwise
-from nat.supernet.space import Slot, squeeze_channels
+from nat.supernet.slots import Slot, squeeze_channels
 
 
 class ElasticPointwise(nn.Module):

@@ -20,7 +20,8 @@ from nat.errors import InputError
 from nat.supernet.architecture import Architecture
 from nat.supernet.elastic import ElasticInvertedResidual
 from nat.supernet.importance import contributions, sort_channels
-from nat.supernet.space import MobileNetSpace, Slot, squeeze_channels
+from nat.supernet.slots import Slot, squeeze_channels
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.structure import Structure
 from nat.supernet.supernet import Supernet
 

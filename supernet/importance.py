@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nat.supernet.elastic import ElasticInvertedResidual
-from nat.supernet.space import squeeze_channels
+from nat.supernet.slots import squeeze_channels
 from nat.supernet.supernet import Supernet
 
 Importance = Callable[[ElasticInvertedResidual], Tensor]

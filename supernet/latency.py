@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from nat.errors import InputError
 from nat.supernet.memory import halved
-from nat.supernet.space import Encodings, MobileNetSpace, Slot
+from nat.supernet.slots import Slot
+from nat.supernet.space import Encodings, MobileNetSpace
 
 SCHEMA = 1
 

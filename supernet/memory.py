@@ -15,7 +15,8 @@ a library needs inside one operation.
 import numpy as np
 from numpy.typing import NDArray
 
-from nat.supernet.space import Encodings, MobileNetSpace, Slot
+from nat.supernet.slots import Slot
+from nat.supernet.space import Encodings, MobileNetSpace
 
 BYTES = 4  # of an activation
 Counts = NDArray[np.int64]

@@ -11,7 +11,8 @@ from typing import Any
 
 from nat.errors import InputError
 from nat.supernet.architecture import Architecture, whole_numbers
-from nat.supernet.space import MobileNetSpace, Slot
+from nat.supernet.slots import Slot
+from nat.supernet.space import MobileNetSpace
 
 NAT_WIDTHS = (1.0, 1.2)
 USUAL_RESOLUTION = 224  # where a config says none: what NAT's evaluation falls back to

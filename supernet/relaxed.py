@@ -30,7 +30,7 @@ from nat.supernet.categories import presence
 from nat.supernet.elastic import ElasticDepthwise, ElasticInvertedResidual
 from nat.supernet.layers import BatchNorm, depthwise, pointwise
 from nat.supernet.mixture import Mixture
-from nat.supernet.space import squeeze_channels
+from nat.supernet.slots import squeeze_channels
 from nat.supernet.supernet import Supernet
 
 

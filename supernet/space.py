@@ -18,8 +18,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, pairwise
-from typing import Any, TypeVar
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -27,63 +27,13 @@ from numpy.typing import NDArray
 
 from nat.errors import InputError
 from nat.supernet.architecture import Architecture, whole_numbers
+from nat.supernet.choices import at_least, at_most, check_choices, nearest
 from nat.supernet.features import LayerTable
 from nat.supernet.searchable import Encodings as Encodings
-from nat.supernet.structure import MOBILENETV3, PROXYLESS, Conventions, Structure, structure_of, with_structure
+from nat.supernet.slots import Slot, make_divisible
+from nat.supernet.structure import MOBILENETV3, PROXYLESS, Structure, structure_of, with_structure
 
-Number = TypeVar("Number", int, float)
 CHOICES = ("kernels", "expands", "depths", "resolutions")
-
-
-def make_divisible(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of `divisor`, at least `divisor`; the next where that loses over a tenth of `channels`."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """The place of one searchable layer: everything about it that is not searched, and its choices.
-
-    Attributes:
-        stage: index of its stage.
-        layer: index in its stage.
-        in_channels: channels of its input.
-        out_channels: channels of its output.
-        stride: 1 or 2.
-        squeeze_excite: whether it has a squeeze-and-excite unit.
-        activation: behind its first two convolutions.
-        conventions: padding and batch norm.
-        kernels: sizes to choose from, ascending.
-        expands: expand ratios to choose from, ascending.
-        base: channels that expand ratios multiply.
-    """
-
-    stage: int
-    layer: int
-    in_channels: int
-    out_channels: int
-    stride: int
-    squeeze_excite: bool
-    activation: str
-    conventions: Conventions
-    kernels: tuple[int, ...]
-    expands: tuple[float, ...]
-    base: int
-
-    @property
-    def residual(self) -> bool:
-        """Whether the block adds its input to its output."""
-        return self.stride == 1 and self.in_channels == self.out_channels
-
-    def mid_channels(self, expand: float) -> int:
-        """Channels between the expansion and the projection."""
-        return make_divisible(round(self.base * expand))
-
-
-def squeeze_channels(mid_channels: int) -> int:
-    """Hidden channels of the squeeze-and-excite unit of a block with that many expanded channels."""
-    return make_divisible(mid_channels // 4)
 
 
 @dataclass(frozen=True)
@@ -149,7 +99,7 @@ class MobileNetSpace:
     def stage_depths(self) -> tuple[tuple[int, ...], ...]:
         """Numbers of layers that each stage may have, ascending; the last is the number of its slots."""
         most = (len(stage.layers) if stage.layers else stage.most or self.depths[-1] for stage in self.structure.stages)
-        return tuple(_up_to(self.depths, ceiling) for ceiling in most)
+        return tuple(at_most(self.depths, ceiling) for ceiling in most)
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
@@ -168,8 +118,8 @@ class MobileNetSpace:
                         squeeze_excite=stage.squeeze_excite,
                         activation=stage.activation,
                         conventions=self.structure.conventions,
-                        kernels=_up_to(self.kernels, largest.kernel) if largest else self.kernels,
-                        expands=_from(self.expands, largest.least) if largest else self.expands,
+                        kernels=at_most(self.kernels, largest.kernel) if largest else self.kernels,
+                        expands=at_least(self.expands, largest.least) if largest else self.expands,
                         base=largest.expanded if largest else channels,
                     )
                 )
@@ -206,10 +156,10 @@ class MobileNetSpace:
 
         Values that a stage does not have become its nearest; the resolution in pixels is taken as it is.
         """
-        depths = tuple(_nearest(legal, depth) for legal in self.stage_depths)
+        depths = tuple(nearest(legal, depth) for legal in self.stage_depths)
         slots = [self.slots[index] for index in self._places(depths)]
-        kernels = tuple(_nearest(slot.kernels, kernel) for slot in slots)
-        expands = tuple(_nearest(slot.expands, expand) for slot in slots)
+        kernels = tuple(nearest(slot.kernels, kernel) for slot in slots)
+        expands = tuple(nearest(slot.expands, expand) for slot in slots)
         return Architecture(kernels, expands, depths, resolution, self.width, self.structure.name)
 
     def smallest(self) -> Architecture:
@@ -227,7 +177,7 @@ class MobileNetSpace:
     def validate(self, architecture: Architecture) -> None:
         """Raises `InputError`, naming the legal choices, unless the architecture is of this space."""
         self.validate_layers(architecture)
-        _check_choices("a resolution 'r'", (architecture.resolution,), self.resolutions)
+        check_choices("a resolution 'r'", (architecture.resolution,), self.resolutions)
 
     def validate_layers(self, architecture: Architecture) -> None:
         """Like `validate`, whatever the resolution: networks take images of any size."""
@@ -243,12 +193,12 @@ class MobileNetSpace:
             ("kernel sizes 'ks'", a.kernels, sorted({kernel for slot in self.slots for kernel in slot.kernels})),
             ("expand ratios 'e'", a.expands, self.expands),
         ):
-            _check_choices(name, values, legal)
+            check_choices(name, values, legal)
         for stage, (depth, legal_depths) in enumerate(zip(a.depths, self.stage_depths, strict=True), start=1):
-            _check_choices(f"the depth of stage {stage}", (depth,), legal_depths)
+            check_choices(f"the depth of stage {stage}", (depth,), legal_depths)
         for number, (index, kernel, expand) in enumerate(self.active_slots(a), start=1):
-            _check_choices(f"the kernel size of layer {number}", (kernel,), self.slots[index].kernels)
-            _check_choices(f"the expand ratio of layer {number}", (expand,), self.slots[index].expands)
+            check_choices(f"the kernel size of layer {number}", (kernel,), self.slots[index].kernels)
+            check_choices(f"the expand ratio of layer {number}", (expand,), self.slots[index].expands)
 
     # --- encodings -----------------------------------------------------------------------------------------------
 
@@ -394,34 +344,6 @@ class MobileNetSpace:
             raise InputError(
                 f"expected a space with width, kernels, expands, depths and resolutions: {error}."
             ) from error
-
-
-def _nearest(legal: tuple[Number, ...], wanted: float) -> Number:
-    """The greatest of ascending choices that is not above what is wanted; else the least."""
-    return max((value for value in legal if value <= wanted), default=legal[0])
-
-
-def _from(values: tuple[float, ...], least: float) -> tuple[float, ...]:
-    """Those of ascending values that are at least `least`; where it is above all, the last alone."""
-    return tuple(value for value in values if value >= least) or values[-1:]
-
-
-def _up_to(values: tuple[int, ...], most: int) -> tuple[int, ...]:
-    """Those of ascending values that are at most `most`; where it is below all, `most` alone."""
-    return tuple(value for value in values if value <= most) or (most,)
-
-
-def _check_choices(name: str, values: Iterable[float], legal: Iterable[float]) -> None:
-    illegal = sorted(set(values).difference(legal))
-    if illegal:
-        raise InputError(f"expected {name} among {_listed(legal)}, got {_listed(illegal)}.")
-
-
-def _listed(values: Iterable[float]) -> str:
-    values = list(values)
-    if len(values) > 6 and len({b - a for a, b in pairwise(values)}) == 1:
-        return f"{values[0]}, {values[1]}, ..., {values[-1]}"
-    return ", ".join(f"{value:g}" for value in values)
 
 
 def named_spaces() -> dict[str, MobileNetSpace]:

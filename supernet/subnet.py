@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from nat.supernet.architecture import Architecture
 from nat.supernet.layers import ConvNorm, SqueezeExcite, activation, convolution
-from nat.supernet.space import MobileNetSpace, Slot, squeeze_channels
+from nat.supernet.slots import Slot, squeeze_channels
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.structure import Conventions
 
 

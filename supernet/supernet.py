@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from nat.supernet.architecture import Architecture
 from nat.supernet.elastic import ElasticInvertedResidual
 from nat.supernet.layers import initialise, initialise_classifier
-from nat.supernet.space import MobileNetSpace, squeeze_channels
+from nat.supernet.slots import squeeze_channels
+from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Block, Skeleton, Subnet
 
 

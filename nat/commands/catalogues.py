@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from nat.commands.arguments import Json
 from nat.commands.console import facts_as_rows, print_json, print_table
 from nat.errors import InputError
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 PAIRS = "near_duplicate_pairs"  # in the JSON alone: there may be thousands
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nat.commands.arguments import Json
 from nat.commands.console import print_json, print_table
 from nat.errors import unknown_name
 
@@ -33,7 +34,7 @@ def cell(
             help="Refuse cells of other spaces than: darts, nasp, nasp-7, nasp-12, nas-bench-201, digits or pnas."
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Shows a cell (DARTS, NASP, PNAS, NAS-Bench-201): operations, multiply-adds, parameters, a picture.
 

@@ -1,18 +1,16 @@
 """Commands on supernets that there are: checkpoints list, info, pull, verify."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nat.commands.arguments import DataRoot, Device, Json
 from nat.commands.console import ConsoleProgress, bytes_counted, facts_as_rows, millions, print_json, print_table
 
 if TYPE_CHECKING:
     from nat.pretrained.card import Card
     from nat.pretrained.catalogue import Entry
     from nat.supernet.supernet import Supernet
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def list_checkpoints(json: Json = False) -> None:
@@ -100,9 +98,9 @@ def verify_checkpoint(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name or a file.")],
     data: Annotated[str, typer.Option(help="Images of the supernet's classes: a name or a folder.")],
     json: Json = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where named data sets lie.")] = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Test accuracy of a supernet's smallest, middle and largest subnet, batch norm recalibrated on training images.
 

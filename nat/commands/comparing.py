@@ -6,12 +6,25 @@ from typing import Annotated, Any
 
 import typer
 
+from nat.commands.arguments import (
+    DataRoot,
+    Device,
+    Flip,
+    GrownModel,
+    Json,
+    MaxMacs,
+    MaxParams,
+    Overrides,
+    Resolutions,
+    SkipCorrupt,
+    given,
+    overrides_of,
+)
 from nat.commands.console import ConsoleProgress, print_json, print_table
-from nat.commands.runs import overrides_of
 from nat.errors import InputError
-from nat.options import DEFAULT_SUPERNET, TransferOptions, checked, read_amount
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+from nat.options import DEFAULT_SUPERNET, TransferOptions
+from nat.quantities import read_amount
+from nat.settings import checked
 
 
 def compare(
@@ -31,31 +44,23 @@ def compare(
     supernet: Annotated[
         str, typer.Option(help="A name (see `nat checkpoints list`), a file, or timm:MODEL to grow one.")
     ] = DEFAULT_SUPERNET,
-    model: Annotated[
-        str | None, typer.Option(help="The timm model whose weights the file of --supernet holds.")
-    ] = None,
+    model: GrownModel = None,
     macs: Annotated[
         str | None, typer.Option(help="Multiply-adds at which retrained nets are compared: 1M,2M. Default: three.")
     ] = None,
-    max_macs: Annotated[str | None, typer.Option(help="Most multiply-adds of a subnet: 30M.")] = None,
-    max_params: Annotated[str | None, typer.Option(help="Most parameters of a subnet: 2M.")] = None,
-    resolutions: Annotated[str | None, typer.Option(help="Input sizes to choose from: 64,96,128.")] = None,
+    max_macs: MaxMacs = None,
+    max_params: MaxParams = None,
+    resolutions: Resolutions = None,
     effort: Annotated[str, typer.Option(help="quick, standard or paper: sets everything else.")] = "quick",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Overrides one setting of the effort.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    set_: Overrides = None,
+    device: Device = "auto",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each run.")] = 1,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Seeds at once. Default: what the processor has room for.")
     ] = None,
-    data_root: Annotated[str | None, typer.Option(help="Where named data sets lie.")] = None,
-    skip_corrupt: Annotated[
-        bool, typer.Option("--skip-corrupt", help="Count and skip images that cannot be read.")
-    ] = False,
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Whether mirrored images keep their class.")
-    ] = None,
+    data_root: DataRoot = None,
+    skip_corrupt: SkipCorrupt = None,
+    flip: Flip = None,
     json: Json = False,
 ) -> None:
     """Compares search strategies at equal cost, over several seeds, with random search always among them.
@@ -65,6 +70,7 @@ def compare(
 
     Example: `nat compare digits --searchers nat,nsga2,random --seeds 3 --out runs/compare-digits`
     """
+    asked = given(locals())
     from nat.comparison import ComparisonOptions
     from nat.comparison_runs import compare as run
 
@@ -73,21 +79,7 @@ def compare(
     names = tuple(word.strip() for word in searchers.split(",") if word.strip())
     if not names:
         raise InputError("expected --searchers with names and commas between, for example --searchers nat,random.")
-    transfer = {
-        "data": data,
-        "supernet": supernet,
-        "model": model,
-        "max_macs": max_macs,
-        "max_params": max_params,
-        "resolutions": resolutions,
-        "effort": effort,
-        "overrides": overrides_of(set_ or []),
-        "device": device,
-        "threads": threads,
-        "data_root": data_root,
-        "skip_corrupt": skip_corrupt,
-        "flip": flip,
-    }
+    transfer = asked | {"overrides": overrides_of(set_ or [])}
     options = checked(
         ComparisonOptions,
         {

@@ -5,11 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+from nat.commands.arguments import Bundle, Json
 from nat.commands.console import ConsoleProgress, percent, print_json, print_table
 from nat.files import as_text
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a subnet.")]
 Repo = Annotated[str, typer.Argument(metavar="USER/NAME", help="A model repository on the hub.")]
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nat.commands.arguments import Device, Json
 from nat.commands.console import ConsoleProgress, percent, print_json, print_table
 from nat.errors import unknown_name
 
@@ -61,12 +62,12 @@ def finetune(
         int | None, typer.Option(min=1, help="End after so many measurements without a better one.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same result.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads. Default: those of the machine, 1 below 64 px.")
     ] = None,
     data_root: Annotated[str | None, typer.Option(help="Where named data sets lie, beside --data.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Trains a subnet further on its own images or on others, and keeps what is best on validation images.
 

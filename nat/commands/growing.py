@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from nat.commands.arguments import Json
 from nat.commands.console import ConsoleProgress, millions, percent, print_json, print_table
 
 
@@ -19,7 +20,7 @@ def grow_checkpoint(
     data: Annotated[str | None, typer.Option(help="Images of the source's classes, to measure on.")] = None,
     resolution: Annotated[int, typer.Option(min=8, help="Input size to measure at, in pixels.")] = 224,
     seed: Annotated[int, typer.Option(min=0, help="Of what is added.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: Json = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Makes an elastic supernet of a trained network of timm, without changing its function.

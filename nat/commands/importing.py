@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nat.commands.arguments import Device, Json
 from nat.commands.console import ConsoleProgress, millions, percent, print_json, print_table
 from nat.errors import InputError
 
@@ -21,9 +22,9 @@ def import_checkpoint(
     resolution: Annotated[
         int | None, typer.Option(min=16, max=1024, help="Input size to measure at. Default: the largest of the space.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Recognises a file, proves that all of it fits, and writes it as a supernet for --supernet.
 

@@ -5,18 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
+from nat.commands.arguments import Device, Json
 from nat.commands.console import ConsoleProgress, latency_in_words, print_json
 from nat.errors import InputError
-from nat.options import read_sizes
+from nat.quantities import read_sizes
 
 
 def latency(
     supernet: Annotated[str, typer.Argument(metavar="SUPERNET", help="A name (see `nat checkpoints list`) or a file.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File for `nat transfer --latency`.")] = None,
     resolutions: Annotated[str | None, typer.Option(help="Input sizes: 64,96,128; default: the supernet's.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    device: Device = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: as a transfer takes.", min=1)] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Measures how long each part of a supernet's subnets takes on this machine, and how far sums are from whole ones.
 

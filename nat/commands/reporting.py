@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from nat.commands.arguments import Json
 from nat.commands.console import ConsoleProgress, print_json
 
 
@@ -23,7 +24,7 @@ def report(
             help="Read the data set where the run does not keep pictures of test images, or answers to them.",
         ),
     ] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: Json = False,
 ) -> None:
     """One self-contained HTML page about a run, finished or not: the front, the nets, the search, what it cost.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nat.commands.arguments import DataRoot, Device
 from nat.commands.console import ConsoleProgress
 from nat.errors import InputError, unknown_name
 
@@ -48,10 +49,10 @@ def pretrain(
     model: Annotated[str | None, typer.Option(help="The timm model that the file of --from is of.")] = None,
     save_seconds: Annotated[float, typer.Option(min=0, help="Time between checkpoints.")] = 60.0,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, images and architectures.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     name: Annotated[str, typer.Option(help="Name on the card.")] = "supernet",
-    data_root: Annotated[Path | None, typer.Option(help="Where named data sets lie.")] = None,
+    data_root: DataRoot = None,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Whether mirrored images keep their class.")
     ] = None,
@@ -107,7 +108,7 @@ def pretrain(
 
 def _recipe(method: str, batch_size: int, asked: dict[str, Any]) -> "PretrainRecipe":
     """A method's constants with those that were asked for in their place."""
-    from nat.options import read_sizes
+    from nat.quantities import read_sizes
     from nat.recipes import PretrainRecipe
 
     methods = {"sandwich": PretrainRecipe.sandwich, "shrinking": PretrainRecipe.shrinking}
@@ -146,7 +147,7 @@ def _train(
 ) -> Path | None:
     """Trains in the folder; the path of the supernet in the process that reports, else None."""
     from nat.datasets.loading import load_dataset
-    from nat.options import GENTLE
+    from nat.efforts import GENTLE
     from nat.preparation import counted, torch_device
     from nat.pretrained.catalogue import load_supernet
     from nat.pretraining import STATE, Pretraining

@@ -29,8 +29,8 @@ from sklearn.datasets import load_digits
 from timm import create_model
 from typer.main import get_command
 
+from nat.efforts import Effort, efforts
 from nat.main import app
-from nat.options import Effort, efforts
 from nat.searchers import SEARCHERS
 
 Command = Callable[..., Any]

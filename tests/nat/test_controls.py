@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from nat.controls import random_subnets, subnets_beside
+from nat.efforts import Effort, efforts
 from nat.errors import InputError
-from nat.options import Effort, checked, efforts
 from nat.problem import SearchProblem
+from nat.settings import checked
 from nat.supernet.sampling import Limits, sample_stratified
 from nat.supernet.space import MobileNetSpace
 

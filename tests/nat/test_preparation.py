@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from nat.datasets.stream import Batching
+from nat.efforts import Effort, efforts
 from nat.errors import InputError
-from nat.options import Effort, TransferOptions, efforts
+from nat.options import TransferOptions
 from nat.preparation import (
     counted,
     input_sizes,

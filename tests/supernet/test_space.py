@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from nat.errors import InputError
 from nat.supernet.architecture import Architecture
 from nat.supernet.sampling import crossover, mutate, sample_like, sample_uniform
-from nat.supernet.space import Encodings, MobileNetSpace, make_divisible, named_spaces
+from nat.supernet.slots import make_divisible
+from nat.supernet.space import Encodings, MobileNetSpace, named_spaces
 from nat.supernet.structure import MOBILENETV3, PROXYLESS
 
 TINY = MobileNetSpace(0.25, (3,), (2, 3), (1,), (32, 48))
