@@ -1,5 +1,6 @@
 """Pictures of a run, as PNG or, by the name of the file, as SVG."""
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from nat.files import whole_file
 
+NEAR = 1.5  # controls whose multiply-adds differ by less stand side by side
 INK, SEARCHED, FINETUNED, CONTROL = "#333333", "#c2cad3", "#0b6e99", "#d1495b"
 
 
@@ -76,11 +78,8 @@ def plot_front(front: Mapping[str, Any], searched: Sequence[Sequence[float]], pa
         marker="o",
         label="front, fine-tuned (test)",
     )
-    for control in front["controls"]:
-        point = (control["macs"] / 1e6, 100 * control["test_top1"])
-        axes.scatter(*point, marker="D", s=45, color=CONTROL, zorder=3)
-        axes.annotate(control["name"], point, textcoords="offset points", xytext=(0, -15), ha="center", color=CONTROL)
     axes.set_xscale("log")
+    _draw_controls(axes, front["controls"])
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("multiply-adds (millions, log scale)")
@@ -92,6 +91,25 @@ def plot_front(front: Mapping[str, Any], searched: Sequence[Sequence[float]], pa
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False)
     save(figure, path)
+
+
+def short_name(control: str) -> str:
+    """A control's name without what the others have, too: "pretrained lcnet_050 of timm" is lcnet_050."""
+    return re.sub(r"^pretrained | subnet| within the budget| network alone| of timm.*", "", control)
+
+
+def _draw_controls(axes: Axes, controls: Sequence[Mapping[str, Any]]) -> None:
+    """Points with names below; above, where the control before is so near that the names would meet."""
+    before, above = (0.0, 0.0), False
+    for control in sorted(controls, key=lambda control: control["macs"]):
+        point = (control["macs"] / 1e6, 100 * control["test_top1"])
+        above = point[0] < NEAR * before[0] and not above
+        axes.scatter(*point, marker="D", s=45, color=CONTROL, zorder=3)
+        offset = (0, 9) if above else (0, -15)
+        axes.annotate(
+            short_name(control["name"]), point, textcoords="offset points", xytext=offset, ha="center", color=CONTROL
+        )
+        before = point
 
 
 def plot_rounds(front: Mapping[str, Any], path: Path) -> None:
