@@ -20,12 +20,12 @@ from rich.table import Table
 
 from nat.bundling import Bundling
 from nat.commands.console import ConsoleProgress
+from nat.comparison.repetitions import student_interval
 from nat.fronts import best_within
 from nat.options import DEFAULT_SUPERNET, TransferOptions
 from nat.pipeline import reopened, resume, transfer
 from nat.progress import Progress
 from nat.quantities import read_amount
-from nat.repetitions import student_interval
 from nat.run_folder import RunFolder
 from nat.supernet.sampling import sample_stratified
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nat.picking import pick
     from nat.pipeline import resume, transfer
     from nat.pretrained.catalogue import load_supernet
+    from nat.pretraining.job import PretrainOptions, pretrain
+    from nat.pretraining.recipes import PretrainRecipe
     from nat.report.writing import write_page
     from nat.retraining import RetrainingOptions, finetune
     from nat.run_folder import RunFolder
@@ -46,6 +48,8 @@ _HOMES = {
     "MobileNetSpace": "nat.supernet.space",
     "NatError": "nat.errors",
     "NatSearcher": "nat.searchers",
+    "PretrainOptions": "nat.pretraining.job",
+    "PretrainRecipe": "nat.pretraining.recipes",
     "RandomSearcher": "nat.searchers",
     "RetrainingOptions": "nat.retraining",
     "RunFolder": "nat.run_folder",
@@ -59,6 +63,7 @@ _HOMES = {
     "load_subnet": "nat.bundle",
     "load_supernet": "nat.pretrained.catalogue",
     "pick": "nat.picking",
+    "pretrain": "nat.pretraining.job",
     "read_image": "nat.datasets.decode",
     "resume": "nat.pipeline",
     "transfer": "nat.pipeline",
@@ -77,6 +82,8 @@ __all__ = [
     "MobileNetSpace",
     "NatError",
     "NatSearcher",
+    "PretrainOptions",
+    "PretrainRecipe",
     "RandomSearcher",
     "RetrainingOptions",
     "RunFolder",
@@ -90,6 +97,7 @@ __all__ = [
     "load_subnet",
     "load_supernet",
     "pick",
+    "pretrain",
     "read_image",
     "resume",
     "transfer",

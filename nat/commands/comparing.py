@@ -71,8 +71,8 @@ def compare(
     Example: `nat compare digits --searchers nat,nsga2,random --seeds 3 --out runs/compare-digits`
     """
     asked = given(locals())
-    from nat.comparison import ComparisonOptions
-    from nat.comparison_runs import compare as run
+    from nat.comparison.options import ComparisonOptions
+    from nat.comparison.runs import compare as run
 
     if seeds < 1:
         raise InputError(f"expected --seeds of at least 1, got {seeds}. Two or more tell what chance does; try 3.")

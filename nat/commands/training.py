@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nat.commands.arguments import DataRoot, Device
+from nat.commands.arguments import DataRoot, Device, Flip
 from nat.commands.console import ConsoleProgress
 from nat.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
-    from nat.recipes import PretrainRecipe
-    from nat.supernet.space import MobileNetSpace
-    from nat.supernet.supernet import Supernet
-    from nat.teacher import TeacherOptions
+    from nat.pretraining.recipes import PretrainRecipe
+    from nat.pretraining.teacher import TeacherOptions
 
 
 def pretrain(
@@ -53,9 +51,7 @@ def pretrain(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     name: Annotated[str, typer.Option(help="Name on the card.")] = "supernet",
     data_root: DataRoot = None,
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Whether mirrored images keep their class.")
-    ] = None,
+    flip: Flip = None,
 ) -> None:
     """Trains a supernet from random weights, or goes on from one. Run it again to go on where it was stopped.
 
@@ -65,51 +61,48 @@ def pretrain(
     """
     import torch
 
+    from nat.pretraining.job import PretrainOptions
+    from nat.pretraining.job import pretrain as train
+
     if threads:
         torch.set_num_threads(threads)
-    constants = _recipe(
-        recipe,
-        batch_size,
-        {
-            "epochs": epochs,
-            "learning_rate": learning_rate,
-            "optimizer": optimizer,
-            "weight_decay": weight_decay,
-            "resolutions": resolutions,
-            "label_smoothing": label_smoothing,
-            "min_crop_area": min_crop_area,
-            "randaugment": randaugment,
-            "mixup": mixup,
-            "ema": ema,
-            "seed": seed,
-        },
+    asked = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "optimizer": optimizer,
+        "weight_decay": weight_decay,
+        "resolutions": resolutions,
+        "label_smoothing": label_smoothing,
+        "min_crop_area": min_crop_area,
+        "randaugment": randaugment,
+        "mixup": mixup,
+        "ema": ema,
+        "seed": seed,
+    }
+    options = PretrainOptions(
+        data=data,
+        recipe=_recipe(recipe, batch_size, asked),
+        gentle=learning_rate is None,
+        space=space,
+        source=source,
+        model=model,
+        teacher=_teacher(teacher, teacher_weights, teacher_size),
+        name=name,
+        command=_told(sys.argv[1:]),
+        device=device,
+        data_root=data_root,
+        flip=flip,
+        save_seconds=save_seconds,
     )
-    if model and not source:
-        raise InputError("expected --from FILE beside --model: the weights that the timm model is of.")
-    taught_by = _teacher(teacher, teacher_weights, teacher_size)
-    path = _train(
-        data,
-        data_root,
-        flip,
-        out,
-        space,
-        source,
-        model,
-        constants,
-        learning_rate,
-        taught_by,
-        name,
-        device,
-        save_seconds,
-    )
+    path = train(options, out, ConsoleProgress())
     if path is not None:
         print(f"supernet: {path}   use it with: nat transfer DATA --supernet {path}")
 
 
 def _recipe(method: str, batch_size: int, asked: dict[str, Any]) -> "PretrainRecipe":
     """A method's constants with those that were asked for in their place."""
+    from nat.pretraining.recipes import PretrainRecipe
     from nat.quantities import read_sizes
-    from nat.recipes import PretrainRecipe
 
     methods = {"sandwich": PretrainRecipe.sandwich, "shrinking": PretrainRecipe.shrinking}
     if method not in methods:
@@ -119,82 +112,13 @@ def _recipe(method: str, batch_size: int, asked: dict[str, Any]) -> "PretrainRec
 
 
 def _teacher(model: str | None, weights: Path | None, size: int) -> "TeacherOptions | None":
-    from nat.teacher import TeacherOptions
+    from nat.pretraining.teacher import TeacherOptions
 
     if model is None:
         if weights is not None:
             raise InputError("expected --teacher MODEL beside --teacher-weights: the timm model that they are of.")
         return None
-    options = TeacherOptions(model, weights, size)
-    options.check()
-    return options
-
-
-def _train(
-    data: str,
-    data_root: Path | None,
-    flip: bool | None,
-    out: Path,
-    space: str | None,
-    source: str | None,
-    model: str | None,
-    recipe: "PretrainRecipe",
-    rate: float | None,
-    teacher: "TeacherOptions | None",
-    name: str,
-    device: str,
-    save_seconds: float,
-) -> Path | None:
-    """Trains in the folder; the path of the supernet in the process that reports, else None."""
-    from nat.datasets.loading import load_dataset
-    from nat.efforts import GENTLE
-    from nat.preparation import counted, torch_device
-    from nat.pretrained.catalogue import load_supernet
-    from nat.pretraining import STATE, Pretraining
-    from nat.starting import has_general_features, ready
-    from nat.supernet.distributed import place
-    from nat.teacher import answers_for
-    from nat.training_run import Labels, TrainingRun
-
-    begun, card = load_supernet(source, model=model, seed=recipe.seed) if source else (None, None)
-    chosen = _space(space, begun)
-    if card is not None:
-        recipe = replace(recipe, mean=card.mean, std=card.std)
-        if rate is None and has_general_features(card):
-            recipe = replace(recipe, learning_rate=GENTLE * recipe.learning_rate)
-    labels = Labels(name, _told(sys.argv[1:]), teacher.identity if teacher else "", card)
-    with place(torch_device(device)) as here:
-        progress = ConsoleProgress(quiet=not here.leads)
-        size = max(max(recipe.resolutions) * 5 // 4, teacher.size if teacher else 0)
-        with counted(progress, "reading images") as count:
-            splits = load_dataset(data, root=data_root, store_size=size, progress=count).with_flip(flip)
-        if begun is not None and card is not None and not (out / STATE).exists():
-            begun = ready(begun, card, splits, recipe.resolutions, here.device, recipe.seed, progress)
-        training = Pretraining(splits, chosen, recipe, start=begun, device=here.device, group=here.group)
-        run = TrainingRun(training, splits, out, labels, progress, save_seconds=save_seconds)
-        try:
-            if teacher is None:
-                path = run.run()
-            else:
-                path = run.run(lambda: answers_for(splits, teacher, out, here.device, progress))
-        except KeyboardInterrupt:
-            progress.say(f"stopped at step {training.step}; the same command goes on from the last checkpoint.")
-            raise
-    return path if here.leads else None
-
-
-def _space(name: str | None, start: "Supernet | None") -> "MobileNetSpace":
-    """The space that was asked for, by default that of the supernet to start from."""
-    from nat.pretraining import check_same_layers
-    from nat.supernet.space import named_spaces
-
-    spaces = named_spaces()
-    if name is not None and name not in spaces:
-        raise unknown_name("space", name, spaces)
-    chosen = start.space if start is not None and name is None else spaces[name or "small"]
-    if start is not None:
-        check_same_layers(start.space, chosen)
-    return chosen
+    return TeacherOptions(model, weights, size)
 
 
 def _told(words: list[str]) -> str:

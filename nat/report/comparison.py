@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
-from nat.comparison_plots import plot_comparison
 from nat.errors import RunError
 from nat.files import as_text, read_json, write_text
+from nat.report.comparison_plots import plot_comparison
 from nat.report.page import digest, resource
 from nat.report.writing import check_page, make_folder
 

@@ -16,7 +16,7 @@ import torch
 
 from nat.pretrained.card import Card
 from nat.pretrained.store import load_supernet_file, save_supernet
-from nat.pretraining import STATE
+from nat.pretraining.training import STATE
 from nat.supernet.costs import CostTable
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet

@@ -248,7 +248,7 @@ def test_killed_and_started_again(tiny: Tiny, command: Command, words: Words, tm
     out = tmp_path / "killed"
     asked = words(out, "--searchers", "nsga2", "--seeds", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nat.main", "nat.comparison_runs"])
+    context.set_forkserver_preload(["nat.main", "nat.comparison.runs"])
     process = context.Process(target=main, args=(asked,), daemon=True)
     process.start()
     archive, deadline = out / "runs" / "random-0" / "events.jsonl", time.monotonic() + PATIENCE

@@ -21,7 +21,7 @@ from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
 from nat.errors import InputError, RunError, reason_of
 from nat.pretrained.store import write_state
-from nat.recipes import PretrainRecipe, Stage
+from nat.pretraining.recipes import PretrainRecipe, Stage
 from nat.supernet.distributed import Group, share_weights
 from nat.supernet.importance import sort_channels
 from nat.supernet.layers import train_together

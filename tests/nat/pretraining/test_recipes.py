@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nat.errors import InputError
-from nat.recipes import PretrainRecipe
+from nat.pretraining.recipes import PretrainRecipe
 from nat.supernet.space import MobileNetSpace
 
 FULL = MobileNetSpace(0.25, (3, 5, 7), (3, 4, 6), (2, 3, 4), (32, 48))

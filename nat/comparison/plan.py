@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nat.comparison import CONTROL, Comparison, ComparisonFolder, ComparisonOptions, Share
+from nat.comparison.options import CONTROL, Comparison, ComparisonFolder, ComparisonOptions, Share
 from nat.efforts import steps_of
 from nat.errors import BudgetError
 from nat.forecast import Trial

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nat.repetitions import difference, sentence, student_interval, summary
+from nat.comparison.repetitions import difference, sentence, student_interval, summary
 
 
 def test_summary() -> None:

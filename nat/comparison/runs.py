@@ -16,9 +16,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from nat.comparison import CONTROL, Comparison, ComparisonFolder, ComparisonOptions, check_same
-from nat.comparison_plan import complete, planned
-from nat.comparison_report import write_report
+from nat.comparison.options import CONTROL, Comparison, ComparisonFolder, ComparisonOptions, check_same
+from nat.comparison.plan import complete, planned
+from nat.comparison.report import write_report
 from nat.errors import reason_of
 from nat.files import write_text
 from nat.job import Shared

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from nat import pretraining
 from nat.datasets.splits import Splits
 from nat.errors import InputError, RunError, TransferError
 from nat.pretrained.store import load_supernet_file
-from nat.pretraining import STATE, Checkup, Pretraining
+from nat.pretraining import training
+from nat.pretraining.recipes import PretrainRecipe
+from nat.pretraining.run import HISTORY, Labels, TrainingRun, read_history
+from nat.pretraining.training import STATE, Checkup, Pretraining
 from nat.progress import Silence
-from nat.recipes import PretrainRecipe
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.supernet import Supernet
-from nat.training_run import HISTORY, Labels, TrainingRun, read_history
 
 MakeSplits = Callable[[int], Splits]
 SANDWICH = PretrainRecipe(epochs=1, batch_size=8, resolutions=(24, 32), warmup_steps=1, seed=5, ema=0.9)
@@ -186,7 +186,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_and_its_history_has_no_st
 ) -> None:
     splits = make_splits(3)
     whole = load_supernet_file(run_in(tmp_path / "whole", space, splits).run())[0]
-    step = pretraining.sandwich_step
+    step = training.sandwich_step
     calls = list[int]()
 
     def interrupted(*args: object, **options: object) -> float:
@@ -195,7 +195,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_and_its_history_has_no_st
             raise Stop
         return step(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pretraining, "sandwich_step", interrupted)
+    monkeypatch.setattr(training, "sandwich_step", interrupted)
     out = tmp_path / "killed"
     with pytest.raises(Stop):
         run_in(out, space, splits).run()
@@ -293,10 +293,10 @@ def test_a_damaged_history_is_named(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_shared_evenly_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretraining.distributed, "get_rank", lambda group: 2)
-    monkeypatch.setattr(pretraining.distributed, "get_world_size", lambda group: 4)
+    monkeypatch.setattr(training.distributed, "get_rank", lambda group: 2)
+    monkeypatch.setattr(training.distributed, "get_world_size", lambda group: 4)
     group: Any = object()
-    assert np.arange(8)[pretraining._share(8, group)].tolist() == [4, 5]
+    assert np.arange(8)[training._share(8, group)].tolist() == [4, 5]
     with pytest.raises(InputError, match="that 4 processes can share, got 6"):
-        pretraining._share(6, group)
-    assert pretraining._share(8, None) == slice(None)
+        training._share(6, group)
+    assert training._share(8, None) == slice(None)

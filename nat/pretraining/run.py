@@ -25,7 +25,7 @@ from nat.evaluation import SubnetEvaluator, preprocessing_of
 from nat.files import read_json, write_json, write_text
 from nat.pretrained.card import Card
 from nat.pretrained.store import save_supernet
-from nat.pretraining import STATE, Checkup, Pretraining
+from nat.pretraining.training import STATE, Checkup, Pretraining
 from nat.progress import Progress, Task
 from nat.run_folder import RunFolder
 from nat.supernet.sampling import ladder

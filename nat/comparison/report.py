@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from nat.archive import Archive
 from nat.bootstrap import read_correct
-from nat.comparison import CONTROL, Comparison, ComparisonFolder
-from nat.comparison_plots import plot_comparison
+from nat.comparison.options import CONTROL, Comparison, ComparisonFolder
+from nat.comparison.repetitions import difference, sentence, summary
 from nat.errors import InputError
 from nat.files import write_json
 from nat.fronts import best_within
 from nat.pareto import hypervolume
 from nat.preparation import problem_of
-from nat.repetitions import difference, sentence, summary
 from nat.report.comparison import write_comparison
+from nat.report.comparison_plots import plot_comparison
 from nat.run_folder import RunFolder
 from nat.searchers import SEARCHERS
 

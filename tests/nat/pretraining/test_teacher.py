@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nat import teacher
 from nat.datasets.splits import Splits
 from nat.errors import CheckpointError, InputError
+from nat.pretraining import teacher
+from nat.pretraining.teacher import ANSWERS, TeacherOptions, answers_for, features_of, fit_probe, load_teacher
 from nat.progress import Silence
 from nat.supernet.evaluation import top1_accuracy
-from nat.teacher import ANSWERS, TeacherOptions, answers_for, features_of, fit_probe, load_teacher
 
 MakeSplits = Callable[[int], Splits]
 MODEL = "test_byobnet"  # timm's network for tests: 0.5 M parameters

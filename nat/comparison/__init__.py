@@ -1,0 +1,1 @@
+"""Comparing strategies at equal cost, over several seeds: what is asked, plans, runs, what they tell."""
