@@ -53,16 +53,15 @@ class CostTable:
         self._fixed_params = head_and_stem_params(space, num_classes)
 
     def _fill_macs(self, row: int, resolution: int) -> None:
-        space, size = self.space, halved(resolution)
+        space = self.space
+        *sizes, last = space.map_sizes(resolution)
         stem, channels = space.channels(space.structure.stem), space.channels(space.structure.fixed)
-        fixed = (27 * stem + 9 * stem + stem * channels) * size**2
-        for s, slot in enumerate(space.slots):
+        fixed = (27 * stem + 9 * stem + stem * channels) * halved(resolution) ** 2
+        for s, (slot, size) in enumerate(zip(space.slots, sizes, strict=True)):
             for (kernel, expand), code in space.choices[s].items():
                 self._slot_macs[row, s, code] = block_macs(slot, kernel, expand, size)
-            size = halved(size) if slot.stride == 2 else size
-        self._fixed_macs[row] = (
-            fixed + head_macs(space, size) + space.channels(space.structure.head.mix) * (self.num_classes)
-        )
+        classifier = space.channels(space.structure.head.mix) * self.num_classes
+        self._fixed_macs[row] = fixed + head_macs(space, last) + classifier
 
     def macs(self, encodings: Encodings) -> Counts:
         """Multiply-adds of canonical encodings (n, 1 + slots), shape (n,)."""
@@ -126,7 +125,7 @@ class CostTable:
 def block_macs(slot: Slot, kernel: int, expand: float, size: int) -> int:
     """Multiply-adds of one inverted residual block on an input of size x size."""
     mid = slot.mid_channels(expand)
-    out = halved(size) if slot.stride == 2 else size
+    out = slot.out_size(size)
     excite = 2 * mid * squeeze_channels(mid) if slot.squeeze_excite else 0
     return slot.in_channels * mid * size**2 + (mid * kernel**2 + mid * slot.out_channels) * out**2 + excite
 

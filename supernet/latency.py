@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nat.errors import InputError
-from nat.supernet.memory import halved
 from nat.supernet.slots import Slot
 from nat.supernet.space import Encodings, MobileNetSpace
 
@@ -122,12 +121,11 @@ def parts_of(space: MobileNetSpace) -> Iterator[tuple[str, int, int | None, int]
     """
     for row, resolution in enumerate(space.resolutions):
         yield start_key(space, resolution), row, None, 0
-        size = halved(resolution)
-        for s, slot in enumerate(space.slots):
+        *sizes, last = space.map_sizes(resolution)
+        for s, (slot, size) in enumerate(zip(space.slots, sizes, strict=True)):
             for (kernel, expand), code in space.choices[s].items():
                 yield block_key(slot, kernel, expand, size), row, s, code
-            size = halved(size) if slot.stride == 2 else size
-        yield end_key(space, size), row, None, 0
+        yield end_key(space, last), row, None, 0
 
 
 def block_key(slot: Slot, kernel: int, expand: float, size: int) -> str:

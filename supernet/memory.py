@@ -15,7 +15,7 @@ a library needs inside one operation.
 import numpy as np
 from numpy.typing import NDArray
 
-from nat.supernet.slots import Slot
+from nat.supernet.slots import Slot, halved
 from nat.supernet.space import Encodings, MobileNetSpace
 
 BYTES = 4  # of an activation
@@ -36,13 +36,11 @@ class MemoryTable:
         self._slots = np.zeros((len(space.resolutions), len(space.slots), codes), dtype=np.int64)
         self._fixed = np.zeros(len(space.resolutions), dtype=np.int64)
         for row, resolution in enumerate(space.resolutions):
-            size = halved(resolution)
-            start = start_peak(space, resolution)
-            for s, slot in enumerate(space.slots):
+            *sizes, last = space.map_sizes(resolution)
+            for s, (slot, size) in enumerate(zip(space.slots, sizes, strict=True)):
                 for (_, expand), code in space.choices[s].items():
                     self._slots[row, s, code] = block_peak(slot, expand, size)
-                size = halved(size) if slot.stride == 2 else size
-            self._fixed[row] = max(start, head_peak(space, size, num_classes))
+            self._fixed[row] = max(start_peak(space, resolution), head_peak(space, last, num_classes))
 
     def peak_bytes(self, encodings: Encodings) -> Counts:
         """Peak activation memory of canonical encodings (n, 1 + slots), in bytes, shape (n,)."""
@@ -54,7 +52,7 @@ class MemoryTable:
 
 def block_peak(slot: Slot, expand: float, size: int) -> int:
     """Most numbers that are alive at once in an inverted residual block on an input of size x size."""
-    mid, out_size = slot.mid_channels(expand), halved(size) if slot.stride == 2 else size
+    mid, out_size = slot.mid_channels(expand), slot.out_size(size)
     before, inside, behind = slot.in_channels * size**2, mid * out_size**2, slot.out_channels * out_size**2
     kept = before if slot.residual else 0
     return max(
@@ -81,8 +79,3 @@ def head_peak(space: MobileNetSpace, size: int, num_classes: int) -> int:
     wide = mix if head.expand is None else space.channels(head.expand)
     vectors = mix + num_classes if head.expand is None else max(wide + mix, mix + num_classes)
     return max((last + wide) * size**2, wide * size**2 + wide, vectors)
-
-
-def halved(size: int) -> int:
-    """Positions along an axis behind a stride of 2."""
-    return (size + 1) // 2

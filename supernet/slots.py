@@ -11,6 +11,11 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
+def halved(size: int) -> int:
+    """Positions along an axis behind a stride of 2."""
+    return (size + 1) // 2
+
+
 def squeeze_channels(mid_channels: int) -> int:
     """Hidden channels of the squeeze-and-excite unit of a block with that many expanded channels."""
     return make_divisible(mid_channels // 4)
@@ -50,6 +55,10 @@ class Slot:
     def residual(self) -> bool:
         """Whether the block adds its input to its output."""
         return self.stride == 1 and self.in_channels == self.out_channels
+
+    def out_size(self, size: int) -> int:
+        """Pixels of its output, of an input of size x size."""
+        return halved(size) if self.stride == 2 else size
 
     def mid_channels(self, expand: float) -> int:
         """Channels between the expansion and the projection."""

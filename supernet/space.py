@@ -30,7 +30,7 @@ from nat.supernet.architecture import Architecture, whole_numbers
 from nat.supernet.choices import at_least, at_most, check_choices, nearest
 from nat.supernet.features import LayerTable
 from nat.supernet.searchable import Encodings as Encodings
-from nat.supernet.slots import Slot, make_divisible
+from nat.supernet.slots import Slot, halved, make_divisible
 from nat.supernet.structure import MOBILENETV3, PROXYLESS, Structure, structure_of, with_structure
 
 CHOICES = ("kernels", "expands", "depths", "resolutions")
@@ -140,6 +140,10 @@ class MobileNetSpace:
     def stage_offsets(self) -> tuple[int, ...]:
         """Index of the first slot of each stage."""
         return tuple(accumulate((depths[-1] for depths in self.stage_depths[:-1]), initial=0))
+
+    def map_sizes(self, resolution: int) -> tuple[int, ...]:
+        """Pixels of the input of each slot at an input size, then of the last one's output, shape (slots + 1,)."""
+        return tuple(accumulate(self.slots, lambda size, slot: slot.out_size(size), initial=halved(resolution)))
 
     def size(self) -> int:
         """Number of distinct architectures (of this width)."""

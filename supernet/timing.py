@@ -17,7 +17,6 @@ from scipy.stats import kendalltau
 from torch import Tensor
 
 from nat.supernet.latency import LatencyTable, SpaceLatency, block_key, end_key, start_key
-from nat.supernet.memory import halved
 from nat.supernet.sampling import sample_uniform
 from nat.supernet.space import Encodings, MobileNetSpace
 from nat.supernet.subnet import InvertedResidual, Subnet
@@ -103,16 +102,15 @@ def timed_parts(space: MobileNetSpace, num_classes: int, device: torch.device) -
     blocks: dict[str, InvertedResidual] = {}
     for resolution in space.resolutions:
         parts[start_key(space, resolution)] = frame.start, _images(3, resolution, device)
-        size = halved(resolution)
-        for slot, choices in zip(space.slots, space.choices, strict=True):
+        *sizes, last = space.map_sizes(resolution)
+        for slot, choices, size in zip(space.slots, space.choices, sizes, strict=True):
             for kernel, expand in choices:
                 key, any_size = (block_key(slot, kernel, expand, side) for side in (size, 0))
                 if any_size not in blocks:
                     blocks[any_size] = InvertedResidual(slot, kernel, expand).eval().to(device)
                 if key not in parts:
                     parts[key] = blocks[any_size], _images(slot.in_channels, size, device)
-            size = halved(size) if slot.stride == 2 else size
-        parts[end_key(space, size)] = frame.finish, _images(space.slots[-1].out_channels, size, device)
+        parts[end_key(space, last)] = frame.finish, _images(space.slots[-1].out_channels, last, device)
     return parts
 
 

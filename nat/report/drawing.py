@@ -19,15 +19,14 @@ def drawing(space: MobileNetSpace, architecture: Architecture) -> dict[str, Any]
         `blocks`: [kernel, expand ratio, channels in between]; `head`: channels of the 1x1 convolutions, in order.
     """
     structure = space.structure
-    size = _halved(architecture.resolution, 2)
-    fixed = {"channels": space.channels(structure.fixed), "size": size}
+    sizes = space.map_sizes(architecture.resolution)
+    fixed = {"channels": space.channels(structure.fixed), "size": sizes[0]}
     stages = []
     for index, stage in enumerate(structure.stages):
-        size = _halved(size, stage.stride)
         stages.append(
             {
                 "channels": space.channels(stage.width),
-                "size": size,
+                "size": sizes[space.stage_offsets[index] + 1],
                 "most": space.stage_depths[index][-1],
                 "stride": stage.stride,
                 "squeeze": stage.squeeze_excite,
@@ -47,8 +46,3 @@ def drawing(space: MobileNetSpace, architecture: Architecture) -> dict[str, Any]
         "stages": stages,
         "head": [space.channels(width) for width in (head.expand, head.mix) if width is not None],
     }
-
-
-def _halved(size: int, stride: int) -> int:
-    """Side of a map behind a padded convolution."""
-    return -(-size // stride)
