@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nat.archive import Evaluation
 from nat.pareto import non_dominated
 from nat.problem import SearchProblem
-from nat.searchers.random import unseen
+from nat.searchers.random import topped_up
 from nat.supernet.architecture import Architecture
 from nat.supernet.categories import Categories
 from nat.supernet.space import Encodings
@@ -73,10 +73,7 @@ def propose_from(
             seen.add(row.tobytes())
             rows.append(row)
     fresh: list[Architecture] = problem.space.decode(np.concatenate(rows)) if rows else []
-    if len(fresh) < count:
-        taken = [evaluation.architecture for evaluation in evaluations] + fresh
-        fresh += unseen(problem, taken, count - len(fresh), rng)
-    return fresh
+    return topped_up(problem, evaluations, fresh, count, rng)
 
 
 def size_shares(problem: SearchProblem, evaluations: Sequence[Evaluation]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from nat.archive import Evaluation, Proposal
 from nat.evolution import offspring
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
-from nat.searchers.random import first_sample, unseen
+from nat.searchers.random import first_sample, topped_up
 from nat.searchers.sandwich import PASSES, train_pool
 from nat.supernet.searchable import Encodings
 
@@ -37,11 +37,8 @@ class GeneticSearcher:
             return first_sample(problem, count, rng)
         known = problem.encodings_of(evaluations)
         children = offspring(problem, known, problem.values_of(evaluations), count, rng, self.population)
-        fresh = problem.space.decode(children)
-        if len(fresh) < count:
-            taken = [evaluation.architecture for evaluation in evaluations] + fresh
-            fresh += unseen(problem, taken, count - len(fresh), rng)
-        return [Proposal(architecture) for architecture in fresh]
+        nets = topped_up(problem, evaluations, problem.space.decode(children), count, rng)
+        return [Proposal(net) for net in nets]
 
     def adapt(self, adaptation: AdaptationSteps, problem: SearchProblem, pool: Encodings) -> None:
         """Trains on the pool, and on the rest of the space."""

@@ -19,7 +19,7 @@ from nat.errors import InputError
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
 from nat.searchers.candidates import with_predictions, without
-from nat.searchers.random import unseen
+from nat.searchers.random import topped_up
 from nat.searchers.sandwich import PASSES, train_pool
 from nat.searchers.scalar import best_by_turns
 from nat.selection import predicted
@@ -70,9 +70,8 @@ class ProgressiveSearcher:
         level = 2 + max(evaluation.round for evaluation in evaluations)
         rows = self._candidates(problem, evaluations, known, level, count, rng)
         proposals = _best(problem, surrogates, rows, count)
-        if len(proposals) < count:
-            taken = [*(e.architecture for e in evaluations), *(proposal.architecture for proposal in proposals)]
-            proposals += [Proposal(net) for net in unseen(problem, taken, count - len(proposals), rng)]
+        nets = topped_up(problem, evaluations, [proposal.architecture for proposal in proposals], count, rng)
+        proposals += [Proposal(net) for net in nets[len(proposals) :]]
         self.seconds = {"fit": fitted - started, "evolve": perf_counter() - fitted}
         return proposals
 

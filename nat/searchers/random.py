@@ -40,6 +40,16 @@ def first_sample(problem: SearchProblem, count: int, rng: Generator) -> list[Pro
     return [Proposal(architecture) for architecture in problem.space.decode(drawn)]
 
 
+def topped_up(
+    problem: SearchProblem, evaluations: Sequence[Evaluation], found: Sequence[Any], count: int, rng: Generator
+) -> list[Any]:
+    """What a strategy has found, new and distinct; random architectures beside it where that is less than `count`."""
+    if len(found) >= count:
+        return list(found)
+    known = [*(evaluation.architecture for evaluation in evaluations), *found]
+    return [*found, *unseen(problem, known, count - len(found), rng)]
+
+
 def unseen(problem: SearchProblem, known: Iterable[Any], count: int, rng: Generator) -> list[Any]:
     """At most `count` architectures that are not among the known ones, spread evenly over the multiply-adds."""
     known = set(known)

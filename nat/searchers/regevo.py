@@ -14,7 +14,7 @@ from nat.archive import Evaluation, Proposal
 from nat.pareto import Floats
 from nat.problem import SearchProblem
 from nat.searchers.base import AdaptationSteps
-from nat.searchers.random import first_sample, unseen
+from nat.searchers.random import first_sample, topped_up
 from nat.searchers.sandwich import PASSES, train_pool
 from nat.searchers.scalar import by_age, scaled, weight_vectors
 from nat.supernet.sampling import vary
@@ -60,10 +60,7 @@ class RegularisedEvolution:
             taken.update(row.tobytes() for row in fresh)
             children += fresh
         nets = problem.space.decode(np.array(children)) if children else []
-        if len(nets) < count:
-            known = [*(evaluation.architecture for evaluation in evaluations), *nets]
-            nets += unseen(problem, known, count - len(nets), rng)
-        return [Proposal(net) for net in nets]
+        return [Proposal(net) for net in topped_up(problem, evaluations, nets, count, rng)]
 
     def alive(self, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
         """The population: the youngest, oldest first."""
