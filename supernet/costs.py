@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from nat.errors import InputError
 from nat.supernet.architecture import Architecture
 from nat.supernet.latency import LatencyTable, SpaceLatency
-from nat.supernet.memory import MemoryTable, halved
-from nat.supernet.slots import Slot, squeeze_channels
+from nat.supernet.memory import MemoryTable
+from nat.supernet.slots import Slot, halved, squeeze_channels
 from nat.supernet.space import Encodings, MobileNetSpace
 from nat.supernet.structure import Structure, find_structure
 
