@@ -29,6 +29,7 @@ Indices = NDArray[np.intp]
 SELECTIONS = ("ehvi", "reference", "spread")
 SHORTLIST = 400
 MARGIN = 0.1
+DOUBT = 1.4
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,14 @@ def predicted(problem: SearchProblem, surrogates: Sequence[Surrogate], encodings
 
 
 def improvements(candidates: Candidates, measured: Floats) -> Floats:
-    """How much each is expected to add to the hypervolume of measured values (k, m), shape (n,)."""
+    """How much each is expected to add to the hypervolume of measured values (k, m), shape (n,).
+
+    Deviations count `DOUBT` times: what is chosen because it is predicted to be good turns out further from its
+    prediction than what is not, and a search that trusts its model too much stays where it is.
+    """
     mean, costs = candidates.values[:, 0], candidates.values[:, 1:]
     front, reference = measured[non_dominated(measured)], reference_of(measured)
-    return expected_improvement(mean, candidates.deviation, costs, front, reference)
+    return expected_improvement(mean, DOUBT * candidates.deviation, costs, front, reference)
 
 
 def by_improvement(candidates: Candidates, measured: Floats, count: int) -> Indices:
@@ -74,7 +79,7 @@ def by_improvement(candidates: Candidates, measured: Floats, count: int) -> Indi
     short = order[: max(SHORTLIST, count)]
     mean, costs = candidates.values[short, 0], candidates.values[short, 1:]
     front, reference = measured[non_dominated(measured)], reference_of(measured)
-    batch = greedy_batch(mean, candidates.covariance(short), costs, front, reference, count)
+    batch = greedy_batch(mean, DOUBT**2 * candidates.covariance(short), costs, front, reference, count)
     return short[batch]
 
 

@@ -7,9 +7,11 @@ from nat.surrogates.base import Floats, standardised, training_rows
 from nat.surrogates.kernels import Linear, Matern, Sum
 from nat.surrogates.posterior import Posterior, fitted
 
-NOISE = (-4.0, 1.0)
+NOISE = (-6.0, 2.0)
 FEW_LEVELS = 8
 STEP = 0.3
+CATEGORY = 0.5
+MANY_ROWS = 100
 
 
 class TrendGaussianProcess:
@@ -20,7 +22,9 @@ class TrendGaussianProcess:
     - On the scale of the logit, as on that of the logarithm, more of anything helps ever less.
     - Most of what a choice does adds up. A linear kernel has a slope for each column and, with a smaller variance, a
       weight for each step from one level to the next: 7x7 is as far from 5x5 as the data say.
-    - The rest is smooth, in the sizes of stages above all: a Matern-5/2 kernel with a length scale for each column.
+    - The rest is smooth, in the sizes of stages above all: a Matern-5/2 kernel with a length scale for each column. It
+      sees which level a column has, too, as a category: what 7x7 does in some place need not be in line with 3x3 and
+      5x5, and where it is hardly known, the deviation says so.
 
     The standard deviation and the covariance are of the noise-free function, to first order from logits to errors.
     """
@@ -29,15 +33,15 @@ class TrendGaussianProcess:
 
     def __init__(self) -> None:
         self._posterior: Posterior | None = None
-        self._steps = _Steps(np.zeros((1, 0)))
+        self._levels = _Levels(np.zeros((1, 0)))
         self._mean, self._scale = 0.0, 1.0
 
     def fit(self, features: Floats, targets: Floats) -> None:
         """See `Surrogate.fit`; errors below 0 or above 1 count as 0 and 1."""
         rows, values = training_rows(features, targets)
         scaled, self._mean, self._scale = standardised(_logits(values))
-        self._steps = _Steps(rows)
-        kernel = Sum(Linear(), Matern(2.5), columns=self._steps.count)
+        self._levels = _Levels(rows)
+        kernel = Sum(Linear(), Matern(2.5), columns=self._levels.count)
         self._posterior = fitted(kernel, self._inputs(rows), scaled, NOISE)
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
@@ -52,9 +56,9 @@ class TrendGaussianProcess:
         return slopes[:, None] * self._known().covariance(self._inputs(features)) * slopes
 
     def _inputs(self, features: Floats) -> Floats:
-        """Steps, for the linear kernel, beside the features."""
+        """Steps, for the linear kernel, beside features and categories for the other."""
         rows = np.asarray(features, dtype=float)
-        return np.hstack([self._steps.of(rows), rows])
+        return np.hstack([self._levels.steps(rows), rows, self._levels.categories(rows)])
 
     def _slopes(self, errors: Floats) -> Floats:
         """Change of the error with the standardised logit."""
@@ -66,34 +70,38 @@ class TrendGaussianProcess:
         return self._posterior
 
 
-class _Steps:
-    """Columns, and whether each has reached each of its levels (a thermometer) where it has few.
-
-    Columns that are constant in the training rows are left out; all are around their means there.
+class _Levels:
+    """The levels that columns have in the training rows, where they are few.
 
     Attributes:
-        count: number of columns that come out.
+        count: number of columns of `steps`.
     """
 
     def __init__(self, rows: Floats) -> None:
-        self._columns: list[tuple[int, Floats | None]] = []
-        for index, column in enumerate(rows.T):
-            levels = np.unique(column)
-            if len(levels) > 1:
-                self._columns.append((index, levels[1:] if len(levels) <= FEW_LEVELS else None))
+        levels = [np.unique(column) for column in rows.T]
+        self._varied = [index for index, found in enumerate(levels) if len(found) > 1]
+        self._few = [(index, levels[index]) for index in self._varied if len(levels[index]) <= FEW_LEVELS]
+        self._apart = CATEGORY * min(1.0, len(rows) / MANY_ROWS)
         self._centre = np.zeros(1)
-        raw = self.of(rows)
+        raw = self.steps(rows)
         self._centre, self.count = raw.mean(axis=0), raw.shape[1]
 
-    def of(self, rows: Floats) -> Floats:
-        """Shape (n, count), of rows (n, d)."""
-        parts = [np.zeros((len(rows), 0))]
-        for index, levels in self._columns:
-            column = rows[:, index : index + 1]
-            parts.append(column)
-            if levels is not None:
-                parts.append(np.where(column >= levels, STEP, 0.0))
-        return np.concatenate(parts, axis=1) - self._centre
+    def steps(self, rows: Floats) -> Floats:
+        """Columns, and whether each has reached each of its levels (a thermometer), shape (n, count), of rows (n, d).
+
+        Columns that are constant in the training rows are left out; all are around their means there.
+        """
+        reached = [STEP * (rows[:, [index]] >= levels[1:]) for index, levels in self._few]
+        return np.concatenate([rows[:, self._varied], *reached], axis=1) - self._centre
+
+    def categories(self, rows: Floats) -> Floats:
+        """Whether each column is at each of its levels, for columns that have more than two; of rows (n, d).
+
+        The further apart they are, the less one level says of another, and the more must be learned: with fewer than
+        `MANY_ROWS` training rows they are nearer.
+        """
+        at = [self._apart * (rows[:, [index]] == levels) for index, levels in self._few if len(levels) > 2]
+        return np.concatenate([np.zeros((len(rows), 0)), *at], axis=1)
 
 
 def _logits(errors: Floats) -> Floats:
