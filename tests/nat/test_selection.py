@@ -4,7 +4,7 @@ import pytest
 from nat.errors import InputError
 from nat.pareto import non_dominated
 from nat.searchers import NatSearcher
-from nat.selection import Candidates, by_directions, by_improvement, by_spread, reference_of
+from nat.selection import Candidates, by_directions, by_improvement, by_spread, improvements, reference_of
 
 RNG = np.random.default_rng(0)
 MEASURED = np.array([[0.5, 1.0], [0.3, 2.0], [0.2, 4.0], [0.6, 4.0]])
@@ -16,6 +16,7 @@ def test_improvements_come_in_a_batch_of_distinct_rows() -> None:
     chosen = by_improvement(candidates, MEASURED, 6)
     assert len(set(chosen.tolist())) == 6
     assert by_improvement(candidates, MEASURED, 1)[0] == chosen[0], "greedy"
+    assert improvements(candidates, MEASURED).argmax() == chosen[0], "the short list and the batch doubt alike"
     assert len(by_improvement(candidates, MEASURED, 100)) == 60
 
 

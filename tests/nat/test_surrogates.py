@@ -116,6 +116,20 @@ def test_trends_reach_beyond_what_was_seen() -> None:
     assert errors[0] < 0.8 * errors[1]
 
 
+def test_levels_that_follow_no_order_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = np.random.default_rng(99).normal(size=(4, 4, 4))  # the effect of every two levels of two features
+    taus: dict[float, list[float]] = {0.0: [], 0.5: []}
+    for seed in range(3):
+        levels = np.random.default_rng(seed).integers(0, 4, (420, 8))
+        targets = 0.3 + 0.02 * pairs[np.arange(4), levels[:, ::2], levels[:, 1::2]].sum(axis=1)
+        for apart, found in taus.items():
+            monkeypatch.setattr("nat.surrogates.trend.CATEGORY", apart)
+            surrogate = TrendGaussianProcess()
+            surrogate.fit(levels[:120] / 3, targets[:120])
+            found.append(kendalltau(surrogate.predict(levels[120:] / 3)[0], targets[120:]).statistic)
+    assert np.mean(taus[0.5]) > np.mean(taus[0.0]) + 0.05
+
+
 @pytest.mark.parametrize("rows", [16, 30, 50])
 def test_the_default_is_hardly_worse_than_a_plain_process_on_few_noisy_rows(rows: int) -> None:
     differences = []
