@@ -1,7 +1,7 @@
 """The nets of a run: fine-tuned by one recipe, several at once on a CPU, and written as bundles."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,23 @@ from nat.job import Job
 from nat.progress import Progress
 from nat.supernet.architecture import Architecture
 from nat.tuning import Tuner, told_of
+
+
+@dataclass(frozen=True)
+class Work:
+    """A network that a run trains.
+
+    Attributes:
+        name: in the log.
+        macs: multiply-adds for an image.
+        path: its folder, which is there once it is trained.
+        do: makes the folder; called with where to report progress, from any thread.
+    """
+
+    name: str
+    macs: float
+    path: Path
+    do: Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -42,31 +59,42 @@ class Bundling:
         data = told_of(job.splits, job.options)
         return Tuner(job.splits, stream, recipe, job.preprocessing(normalisation), data, job.device, job.progress)
 
-    def tuned(self, places: Mapping[Architecture, Path]) -> dict[Architecture, Bundle]:
+    def tuned(self, places: Mapping[Architecture, Path], beside: Sequence[Work] = ()) -> dict[Architecture, Bundle]:
         """The fine-tuned bundles of architectures, from the run's folders where they are there, else made.
 
         Args:
             places: the folder that each one's bundle is to be in.
+            beside: other networks, trained at the same time.
         """
         job = self.job
         paths = {net: job.folder.subnets / net.id for net in places}
         paths = {net: path if path.is_dir() else places[net] / net.id for net, path in paths.items()}
-        missing = [net for net, path in paths.items() if not path.is_dir()]
-        missing.sort(key=lambda net: -job.problem.costs.of(net)[0])  # so that no worker is long alone at the end
-        workers = job.workers(len(places))
-        at_once = max(1, min(workers.count, len(missing)))
         tuner, evaluator = self.tuner(), job.evaluator()
 
         def tune(net: Architecture, progress: Progress) -> None:
-            started = time.perf_counter()
             self._write(net, paths[net], replace(tuner, progress=progress), evaluator, finetune=True)
+
+        macs = {net: job.problem.costs.of(net)[0] for net in paths}
+        self._do([*(Work(net.id, macs[net], path, partial(tune, net)) for net, path in paths.items()), *beside])
+        return {net: load_bundle(path) for net, path in paths.items()}
+
+    def _do(self, works: Sequence[Work]) -> None:
+        """Does what is not done yet, several at once on a CPU."""
+        workers = self.job.workers(len(works))
+        missing = [work for work in works if not work.path.is_dir()]
+        missing.sort(key=lambda work: -work.macs)  # so that no worker is long alone at the end
+        at_once = max(1, min(workers.count, len(missing)))
+
+        def timed(work: Work, progress: Progress) -> None:
+            started = time.perf_counter()
+            work.do(progress)
             seconds = time.perf_counter() - started
             # of those that several take together its share, so that they add up
-            job.folder.log("finetune", seconds / at_once, {"id": net.id, "at_once": at_once})
+            self.job.folder.log("finetune", seconds / at_once, {"id": work.name, "at_once": at_once})
 
-        title, steps = f"fine-tuning {len(missing)} nets, {at_once} at once", len(missing) * tuner.recipe.steps
-        workers.run([partial(tune, net) for net in missing], job.progress, title, steps)
-        return {net: load_bundle(path) for net, path in paths.items()}
+        title = f"fine-tuning {len(missing)} nets, {at_once} at once"
+        steps = len(missing) * self.steps_on(self.job.stream(self.job.options.seed + 1))
+        workers.run([partial(timed, work) for work in missing], self.job.progress, title, steps)
 
     def write(self, architecture: Architecture, path: Path, *, finetune: bool) -> None:
         """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""

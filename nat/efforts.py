@@ -82,7 +82,7 @@ def efforts() -> dict[str, Effort]:
             learning_rate=2e-3,
             calibration_images=256,
             validation_images=1000,
-            finetuning="8 epochs, 300-450 steps",
+            finetuning="8 epochs, 300-2000 steps",
             finetuning_rate=1e-3,
             min_crop_area=0.5,
             front=6,
@@ -134,7 +134,7 @@ def gentle(name: str) -> Effort:
     """
     effort = efforts()[name]
     amounts: dict[str, Overrides] = {
-        "quick": {"initial": 16, "rounds": 3, "per_round": 8, "archive": 16, "finetuning": "8 epochs, 200-300 steps"},
+        "quick": {"initial": 16, "rounds": 3, "per_round": 8, "archive": 16, "finetuning": "8 epochs, 200-600 steps"},
         "standard": {
             **{"initial": 24, "rounds": 5, "per_round": 8, "archive": 24},
             **{"first_training": "6 epochs", "round_training": "1.5 epochs", "finetuning": "8 epochs"},

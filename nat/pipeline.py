@@ -129,15 +129,16 @@ class Transfer(Job):
         front = self._reported(evaluations)
         beside = subnets_beside(self.amounts.controls, self.problem, front, self.options.seed)
         places = {net: self.folder.controls for _, _, net in beside} | dict.fromkeys(front, self.folder.subnets)
-        bundling = Bundling(self)
+        bundling, further = Bundling(self), self._further(front[-1:])
         if self.options.time is not None:
             stream = self.stream(self.options.seed + 1)
-            budget = self.time_budget(stream, self.evaluator(), len(places))
+            budget = self.time_budget(stream, self.evaluator(), len(places) + len(further))
             bundling = Bundling(self, budget.settle(self._timed(list(places)), bundling.steps_on(stream)))
-        bundles = bundling.tuned(places)
+        others = [outsider(bundling, net) for net in further]
+        bundles = bundling.tuned(places, [other.work for other in others])
         tuned = {architecture: bundles[architecture] for architecture in front}
         controls = [Control.of(name, kind, bundles[net]) for name, kind, net in beside]
-        controls += [outsider(bundling, net) for net in self._further(front[-1:])]
+        controls += [other.read() for other in others]
         largest = joining(self, tuned, controls)
         if largest is not None:
             tuned[largest.architecture], controls = joined(self.folder, largest.architecture, controls)
@@ -148,12 +149,11 @@ class Transfer(Job):
     def _timed(self, nets: list[Architecture]) -> list[Architecture]:
         """What the time for fine-tuning is shared out to, where several are fine-tuned at once.
 
-        The dearest may be alone at the end; a network of another kind, taken to cost what the largest subnet does, has
-        none beside it either.
+        The dearest may be alone at the end; a network of another kind is taken to cost what the largest subnet does.
         """
-        at_once = self.workers(len(nets)).count
+        nets = [*nets, *self._further([self.problem.space.largest()])]
         dearest = max(nets, key=lambda net: self.problem.costs.of(net)[0])
-        return [*nets, *[dearest] * (at_once - 1), *self._further([self.problem.space.largest()]) * at_once]
+        return [*nets, *[dearest] * (self.workers(len(nets)).count - 1)]
 
     def _further(self, nets: list[Architecture]) -> list[Architecture]:
         """The nets if a control that is no subnet is asked for, else none."""
