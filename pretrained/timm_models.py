@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
 from timm import create_model, is_model, is_model_pretrained
 from timm.layers import Conv2dSame  # type: ignore[attr-defined]  # not marked as a re-export
 from timm.models import get_pretrained_cfg
@@ -35,6 +37,7 @@ TESTED = (
     *("mobilenetv2_035", "mobilenetv2_050", "mobilenetv2_075", "mobilenetv2_100", "mobilenetv2_140"),
     *("mobilenetv2_110d", "mobilenetv2_120d"),
 )
+PATIENCE = 10.0  # seconds that the hub has to answer
 FAMILIES = f"MobileNetV3-Large or MobileNetV2 of timm ({', '.join(TESTED)})"
 _ACTIVATIONS = {"ReLU": "relu", "ReLU6": "relu6", "Hardswish": "h_swish", "HardSwish": "h_swish"}
 
@@ -98,12 +101,28 @@ def is_known(model: str) -> bool:
 
 def _published(model: str, spelling: str) -> nn.Module:
     try:
+        _check_reachable(model)
         network: nn.Module = create_model(model, pretrained=True)
     except Exception as error:  # a hub fails in many ways
         raise InputError(
             f"cannot get the weights of '{model}' ({reason_of(error)}). {_by_hand(model)} and name it: {spelling}."
         ) from error
     return network.eval()
+
+
+def _check_reachable(model: str) -> None:
+    """Raises what is wrong with the hub, where weights are not in its cache: timm would try again for a minute."""
+    config = get_pretrained_cfg(model)
+    if config is None or not config.hf_hub_id:
+        return
+    repository, own = config.hf_hub_id, config.hf_hub_filename
+    names = (own,) if own else ("model.safetensors", "pytorch_model.bin")
+    if any(isinstance(try_to_load_from_cache(repository, name), str) for name in names):
+        return
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, names[0]), timeout=PATIENCE)
+    except HfHubHTTPError:
+        return  # it answers; timm knows where else to look
 
 
 def _by_hand(model: str) -> str:

@@ -68,6 +68,7 @@ def test_features_of_imagenet_are_compared_with_such_features(
         raise OSError("no route to the hub")
 
     monkeypatch.setattr("nat.outsider.PRETRAINED", (MODEL,))
+    monkeypatch.setattr(timm_models, "get_hf_file_metadata", lambda *_, **__: None)
     monkeypatch.setattr(timm_models, "create_model", published)
     out = tmp_path / "run"
     words = transfer_words(out, "--set", "front=1", "--controls", "all")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -213,6 +214,7 @@ def test_without_a_network_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch
         network: nn.Module = create_model(model)
         return network
 
+    monkeypatch.setattr("nat.pretrained.timm_models.get_hf_file_metadata", lambda *_, **__: None)
     monkeypatch.setattr("nat.pretrained.timm_models.create_model", offline)
     for model, said in (
         ("mobilenetv2_100", "fetch 'model.safetensors' of 'timm/mobilenetv2_100.ra_in1k' on the Hugging Face hub"),
@@ -220,6 +222,42 @@ def test_without_a_network_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch
     ):
         with pytest.raises(InputError, match=f"cannot get the weights of '{model}' .no route to host.*{said}.*--model"):
             load_supernet(f"timm:{model}")
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timm itself would ask for each of two files six times, for 46 seconds."""
+    asked = list[str]()
+
+    def unreachable(url: str, **_: object) -> None:
+        asked.append(url)
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr("nat.pretrained.timm_models.get_hf_file_metadata", unreachable)
+    monkeypatch.setattr("nat.pretrained.timm_models.try_to_load_from_cache", lambda *_: None)
+    with pytest.raises(InputError, match=r"cannot get the weights of 'mobilenetv2_100' \(Name or service not known"):
+        load_supernet("timm:mobilenetv2_100")
+    assert len(asked) == 1
+
+
+class _Missing(HfHubHTTPError):
+    def __init__(self) -> None:
+        """Without a response, which every version of the hub's library makes in its own way."""
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_is_cached_or_answered_for_is_left_to_timm(monkeypatch: pytest.MonkeyPatch, cached: bool) -> None:
+    def missing(url: str, **_: object) -> None:
+        assert not cached, "the hub is not asked for what is there"
+        raise _Missing
+
+    def published(model: str, *, pretrained: bool = False) -> nn.Module:
+        network: nn.Module = create_model(model)
+        return network
+
+    monkeypatch.setattr("nat.pretrained.timm_models.get_hf_file_metadata", missing)
+    monkeypatch.setattr("nat.pretrained.timm_models.try_to_load_from_cache", lambda *_: "file" if cached else None)
+    monkeypatch.setattr("nat.pretrained.timm_models.create_model", published)
+    assert load_supernet("timm:mobilenetv2_100")[1].name == "mobilenetv2_100"
 
 
 def test_what_is_there_is_not_overwritten(weights: Path, tmp_path: Path) -> None:
