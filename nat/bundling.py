@@ -16,6 +16,8 @@ from nat.progress import Progress
 from nat.supernet.architecture import Architecture
 from nat.tuning import Tuner, told_of
 
+HEAVY = 2.0  # times the largest subnet's multiply-adds, above which a network is trained by itself
+
 
 @dataclass(frozen=True)
 class Work:
@@ -25,13 +27,13 @@ class Work:
         name: in the log.
         macs: multiply-adds for an image.
         path: its folder, which is there once it is trained.
-        do: makes the folder; called with where to report progress, from any thread.
+        do: makes the folder; called from any thread with what fine-tunes the run's subnets. None where it is there.
     """
 
     name: str
     macs: float
     path: Path
-    do: Callable[[Progress], None]
+    do: Callable[[Tuner], None] | None
 
 
 @dataclass(frozen=True)
@@ -69,32 +71,35 @@ class Bundling:
         job = self.job
         paths = {net: job.folder.subnets / net.id for net in places}
         paths = {net: path if path.is_dir() else places[net] / net.id for net, path in paths.items()}
-        tuner, evaluator = self.tuner(), job.evaluator()
+        evaluator = job.evaluator()
 
-        def tune(net: Architecture, progress: Progress) -> None:
-            self._write(net, paths[net], replace(tuner, progress=progress), evaluator, finetune=True)
+        def tune(net: Architecture, tuner: Tuner) -> None:
+            self._write(net, paths[net], tuner, evaluator, finetune=True)
 
         macs = {net: job.problem.costs.of(net)[0] for net in paths}
         self._do([*(Work(net.id, macs[net], path, partial(tune, net)) for net, path in paths.items()), *beside])
         return {net: load_bundle(path) for net, path in paths.items()}
 
     def _do(self, works: Sequence[Work]) -> None:
-        """Does what is not done yet, several at once on a CPU."""
-        workers = self.job.workers(len(works))
+        """Does what is not done yet, several at once on a CPU, but what may need too much memory by itself."""
+        job, workers, tuner = self.job, self.job.workers(len(works)), self.tuner()
         missing = [work for work in works if not work.path.is_dir()]
         missing.sort(key=lambda work: -work.macs)  # so that no worker is long alone at the end
-        at_once = max(1, min(workers.count, len(missing)))
+        most = HEAVY * job.problem.costs.of(job.problem.space.largest())[0]
+        together = [work for work in missing if work.macs <= most]
+        for group, count in ((together, workers.count), ([work for work in missing if work.macs > most], 1)):
+            at_once = max(1, min(count, len(group)))
+            title = f"fine-tuning {len(group)} nets, {at_once} at once"
+            tasks = [partial(self._timed, work, tuner, at_once) for work in group]
+            replace(workers, count=at_once).run(tasks, job.progress, title, len(group) * tuner.recipe.steps)
 
-        def timed(work: Work, progress: Progress) -> None:
-            started = time.perf_counter()
-            work.do(progress)
-            seconds = time.perf_counter() - started
-            # of those that several take together its share, so that they add up
-            self.job.folder.log("finetune", seconds / at_once, {"id": work.name, "at_once": at_once})
-
-        title = f"fine-tuning {len(missing)} nets, {at_once} at once"
-        steps = len(missing) * self.steps_on(self.job.stream(self.job.options.seed + 1))
-        workers.run([partial(timed, work) for work in missing], self.job.progress, title, steps)
+    def _timed(self, work: Work, tuner: Tuner, at_once: int, progress: Progress) -> None:
+        assert work.do is not None
+        started = time.perf_counter()
+        work.do(replace(tuner, progress=progress))
+        seconds = time.perf_counter() - started
+        # of those that several take together its share, so that they add up
+        self.job.folder.log("finetune", seconds / at_once, {"id": work.name, "at_once": at_once})
 
     def write(self, architecture: Architecture, path: Path, *, finetune: bool) -> None:
         """Writes the bundle of an architecture with the adapted supernet's weights, fine-tuned or only recalibrated."""

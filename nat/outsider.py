@@ -1,9 +1,10 @@
 """The control that is no subnet of the run: a network of timm, or the one that the supernet was grown from."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from nat.bundle import load_bundle
 from nat.bundling import Bundling, Work
@@ -11,7 +12,6 @@ from nat.controls import Control, shrinks
 from nat.errors import InputError
 from nat.job import Job
 from nat.pretrained.catalogue import load_supernet
-from nat.progress import Progress
 from nat.supernet.architecture import Architecture
 from nat.supernet.subnet import Subnet
 from nat.timm_controls import (
@@ -63,29 +63,19 @@ def outsider(bundling: Bundling, like: Architecture) -> Outsider:
     Raises:
         InputError: the network that the user has named cannot be had any more; the run may be resumed once it can.
     """
-    job = bundling.job
-    if job.options.control_model is None and not job.card.elastic and shrinks(job.card.space):
-        return _source(bundling)
-    return _timm(bundling, like)
+    started, job = time.perf_counter(), bundling.job
+    grown = job.options.control_model is None and not job.card.elastic and shrinks(job.card.space)
+    found = _source(job) if grown else _timm(bundling, like)
+    job.folder.log("control", time.perf_counter() - started, {"id": found.work.name})
+    return found
 
 
-def _source(bundling: Bundling) -> Outsider:
+def _source(job: Job) -> Outsider:
     """The grown space's largest subnet with the weights it had before the adaptation, to be fine-tuned alone."""
-    job = bundling.job
-    path, net, tuner = job.folder.controls / "source", job.space.largest(), bundling.tuner()
-    subnet = None if path.is_dir() else _source_network(job, net)
-    told = {"supernet_card": job.card.origin}
-
-    def train(progress: Progress) -> None:
-        assert subnet is not None
-        tuned = replace(tuner, progress=progress).train(subnet, net.resolution, "the source network")
-        tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=Path(job.options.supernet).name, told=told)
-
-    name = "source network alone"
-    return Outsider(
-        Work(name, job.problem.costs.of(net)[0], path, train),
-        lambda: Control.of(name, "source", load_bundle(path)),
-    )
+    path, net, name = job.folder.controls / "source", job.space.largest(), "source network alone"
+    train = None if path.is_dir() else partial(_train_source, job, _source_network(job, net), path)
+    work = Work(name, job.problem.costs.of(net)[0], path, train)
+    return Outsider(work, lambda: Control.of(name, "source", load_bundle(path)))
 
 
 def _source_network(job: Job, net: Architecture) -> Subnet:
@@ -93,6 +83,12 @@ def _source_network(job: Job, net: Architecture) -> Subnet:
     supernet = job.placed(supernet)
     job.make_ready(supernet, job.evaluator())
     return supernet.extract(net, fast=True)
+
+
+def _train_source(job: Job, subnet: Subnet, path: Path, tuner: Tuner) -> None:
+    tuned = tuner.train(subnet, subnet.architecture.resolution, "the source network")
+    name, told = Path(job.options.supernet).name, {"supernet_card": job.card.origin}
+    tuner.write(subnet.cpu(), path, finetuned=tuned, supernet=name, told=told)
 
 
 def _timm(bundling: Bundling, like: Architecture) -> Outsider:
@@ -106,9 +102,10 @@ def _timm(bundling: Bundling, like: Architecture) -> Outsider:
     chosen = model or _timm_like(job, like, PRETRAINED)
     path, instead = _folder(job, like, chosen, "-pretrained"), _from_scratch_folder(job, like)
     if there := [folder for folder in (path, instead) if folder.is_dir()]:
-        return _trained(there[0])
+        control = read_control(there[0])
+        return Outsider(Work(control.name, control.metrics["macs"], there[0], None), lambda: control)
     if not pretrained:
-        return _to_train_from_scratch(bundling, like, lacks=None)
+        return _from_scratch(job, like, lacks=None)
     classes, seed = job.splits.num_classes, job.options.seed
     try:
         found = with_weights(chosen, weights, classes, seed)
@@ -117,37 +114,31 @@ def _timm(bundling: Bundling, like: Architecture) -> Outsider:
             raise
         lacks = f"No pretrained network of timm could be had as a control: {error}"
         job.progress.say(lacks)  # there is more to report than this
-        return _to_train_from_scratch(bundling, like, lacks=lacks)
-    tuner = bundling.tuner(found)
+        return _from_scratch(job, like, lacks=lacks)
     if job.amounts.fit_classifier:
-        make_ready(found, like.resolution, job.evaluator(found), tuner, seed)
-    return _to_train(found, like.resolution, tuner, path, {"judges": job.card.trained})
+        make_ready(found, like.resolution, job.evaluator(found), bundling.tuner(found), seed)
+
+    def train(tuner: Tuner) -> None:
+        own = replace(bundling.tuner(found), progress=tuner.progress)  # whose images are normalised as the network's
+        timm_control(found, like.resolution, own, path, {"judges": job.card.trained})
+
+    return _to_train(job, found, like.resolution, path, train)
 
 
-def _to_train_from_scratch(bundling: Bundling, like: Architecture, lacks: str | None) -> Outsider:
-    job = bundling.job
-    model = _timm_like(job, like, CANDIDATES)
-    network = from_scratch(model, job.splits.num_classes, job.card, job.options.seed)
+def _from_scratch(job: Job, like: Architecture, lacks: str | None) -> Outsider:
+    model, path = _timm_like(job, like, CANDIDATES), _from_scratch_folder(job, like)
+    found = from_scratch(model, job.splits.num_classes, job.card, job.options.seed)
     told = {"judges": not job.card.trained, "lacks": lacks}
-    return _to_train(network, like.resolution, bundling.tuner(), _from_scratch_folder(job, like), told)
+
+    def train(tuner: Tuner) -> None:
+        timm_control(found, like.resolution, tuner, path, told)
+
+    return _to_train(job, found, like.resolution, path, train)
 
 
-def _to_train(found: TimmNetwork, resolution: int, tuner: Tuner, path: Path, told: Mapping[str, Any]) -> Outsider:
-    def train(progress: Progress) -> None:
-        timm_control(found, resolution, replace(tuner, progress=progress), path, told)
-
-    macs = timm_costs(found.model, resolution, tuner.splits.num_classes)[0]
+def _to_train(job: Job, found: TimmNetwork, resolution: int, path: Path, train: Callable[[Tuner], None]) -> Outsider:
+    macs = timm_costs(found.model, resolution, job.splits.num_classes)[0]
     return Outsider(Work(found.name, macs, path, train), lambda: read_control(path))
-
-
-def _trained(path: Path) -> Outsider:
-    """One that is there already, of a run that was interrupted."""
-
-    def nothing(progress: Progress) -> None:
-        """Never called: its folder is there."""
-
-    control = read_control(path)
-    return Outsider(Work(control.name, control.metrics["macs"], path, nothing), lambda: control)
 
 
 def _from_scratch_folder(job: Job, like: Architecture) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nat.archive import Archive, Evaluation
+from nat.bundle import Bundle
 from nat.bundling import Bundling
 from nat.controls import COUNT, Control, subnets_beside
 from nat.datasets.stream import TrainStream
@@ -127,6 +128,16 @@ class Transfer(Job):
         if not self.problem.keeping(evaluations):
             raise self._too_inaccurate(evaluations)
         front = self._reported(evaluations)
+        tuned, controls = self._tuned(front)
+        largest = joining(self, tuned, controls)
+        if largest is not None:
+            tuned[largest.architecture], controls = joined(self.folder, largest.architecture, controls)
+        report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls, largest)
+        self._write_page()
+        return report
+
+    def _tuned(self, front: list[Architecture]) -> tuple[dict[Architecture, Bundle], list[Control]]:
+        """The fine-tuned front and its controls."""
         beside = subnets_beside(self.amounts.controls, self.problem, front, self.options.seed)
         places = {net: self.folder.controls for _, _, net in beside} | dict.fromkeys(front, self.folder.subnets)
         bundling, further = Bundling(self), self._further(front[-1:])
@@ -136,15 +147,8 @@ class Transfer(Job):
             bundling = Bundling(self, budget.settle(self._timed(list(places)), bundling.steps_on(stream)))
         others = [outsider(bundling, net) for net in further]
         bundles = bundling.tuned(places, [other.work for other in others])
-        tuned = {architecture: bundles[architecture] for architecture in front}
         controls = [Control.of(name, kind, bundles[net]) for name, kind, net in beside]
-        controls += [other.read() for other in others]
-        largest = joining(self, tuned, controls)
-        if largest is not None:
-            tuned[largest.architecture], controls = joined(self.folder, largest.architecture, controls)
-        report = write_report(self.folder, self.problem, self.options, evaluations, tuned, controls, largest)
-        self._write_page()
-        return report
+        return {net: bundles[net] for net in front}, [*controls, *(other.read() for other in others)]
 
     def _timed(self, nets: list[Architecture]) -> list[Architecture]:
         """What the time for fine-tuning is shared out to, where several are fine-tuned at once.

@@ -36,6 +36,7 @@ JOINS = (
     "The largest subnet that keeps the limits is more accurate on validation images than every net that the search "
     "put on the front, and stands there, too."
 )
+BEHIND = ("control", "finetune")  # events behind the search
 
 
 def write_report(
@@ -151,7 +152,7 @@ def _searched(
     evaluations: Sequence[Evaluation],
 ) -> dict[str, Any]:
     """What there is to say of the search, whether it is finished or not."""
-    config, latency = folder.read_config(), kept_latency(folder)
+    config, latency, events = folder.read_config(), kept_latency(folder), folder.read_events()
     first = [evaluation for evaluation in archive.evaluations() if evaluation.round == 0]
     return {
         "schema": SCHEMA,
@@ -164,7 +165,7 @@ def _searched(
         "evaluations": len(archive),
         "weights_version": max((evaluation.weights_version for evaluation in evaluations), default=0),
         "seconds": round(folder.seconds_logged(), 1),
-        "search_seconds": round(sum(e["seconds"] for e in folder.read_events() if e["event"] != "finetune"), 1),
+        "search_seconds": round(sum(e["seconds"] for e in events if e["event"] not in BEHIND), 1),
         "hypervolume": front_hypervolume(problem, evaluations),
         "reference_point": dict(zip(problem.names, problem.reference_point().tolist(), strict=True)),
         "objectives": list(problem.names),
@@ -174,7 +175,7 @@ def _searched(
         "latency": None if latency is None else {**latency.machine, **latency.error},
         "failures": failed(archive.failures()),
         "warm_start": gain(problem, archive.proposals(0), first) if options.warm_start else None,
-        "rounds": records(problem, archive, folder.read_events()),
+        "rounds": records(problem, archive, events),
     }
 
 

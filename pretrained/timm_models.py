@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError
 from timm import create_model, is_model, is_model_pretrained
 from timm.layers import Conv2dSame  # type: ignore[attr-defined]  # not marked as a re-export
-from timm.models import get_pretrained_cfg
 from timm.models._efficientnet_blocks import ConvBnAct, DepthwiseSeparableConv, InvertedResidual, SqueezeExcite
 from torch import Tensor, nn
 
@@ -26,6 +23,7 @@ from nat.pretrained.card import Card
 from nat.pretrained.fitting import check_finite, compare, named_in_errors
 from nat.pretrained.published import trained_on
 from nat.pretrained.store import read_tensors
+from nat.pretrained.timm_hub import published
 from nat.supernet.growth import shrink_space
 from nat.supernet.slots import squeeze_channels
 from nat.supernet.structure import Conventions, Head, Layer, Stage, Structure
@@ -37,7 +35,6 @@ TESTED = (
     *("mobilenetv2_035", "mobilenetv2_050", "mobilenetv2_075", "mobilenetv2_100", "mobilenetv2_140"),
     *("mobilenetv2_110d", "mobilenetv2_120d"),
 )
-PATIENCE = 10.0  # seconds that the hub has to answer
 FAMILIES = f"MobileNetV3-Large or MobileNetV2 of timm ({', '.join(TESTED)})"
 _ACTIVATIONS = {"ReLU": "relu", "ReLU6": "relu6", "Hardswish": "h_swish", "HardSwish": "h_swish"}
 
@@ -72,7 +69,7 @@ def load_any(model: str, weights: Path | None, spelling: str) -> nn.Module:
         CheckpointError: as for `load_timm`.
     """
     if weights is None:
-        return _published(model, spelling)
+        return published(model, spelling)
     state = read_tensors(weights)
     network: nn.Module = create_model(model, pretrained=False, num_classes=_classes(state))
     with named_in_errors(weights):
@@ -97,41 +94,6 @@ def check_known(model: str) -> None:
 def is_known(model: str) -> bool:
     """Whether timm has a model of that name, which may end in the tag of published weights: `NAME.TAG`."""
     return is_model(model) and ("." not in model or is_model_pretrained(model))
-
-
-def _published(model: str, spelling: str) -> nn.Module:
-    try:
-        _check_reachable(model)
-        network: nn.Module = create_model(model, pretrained=True)
-    except Exception as error:  # a hub fails in many ways
-        raise InputError(
-            f"cannot get the weights of '{model}' ({reason_of(error)}). {_by_hand(model)} and name it: {spelling}."
-        ) from error
-    return network.eval()
-
-
-def _check_reachable(model: str) -> None:
-    """Raises what is wrong with the hub, where weights are not in its cache: timm would try again for a minute."""
-    config = get_pretrained_cfg(model)
-    if config is None or not config.hf_hub_id:
-        return
-    repository, own = config.hf_hub_id, config.hf_hub_filename
-    names = (own,) if own else ("model.safetensors", "pytorch_model.bin")
-    if any(isinstance(try_to_load_from_cache(repository, name), str) for name in names):
-        return
-    try:
-        get_hf_file_metadata(hf_hub_url(repository, names[0]), timeout=PATIENCE)
-    except HfHubHTTPError:
-        return  # it answers; timm knows where else to look
-
-
-def _by_hand(model: str) -> str:
-    """How to come by a file of the weights of a known model."""
-    config = get_pretrained_cfg(model)
-    if config is None or not config.hf_hub_id:
-        return "There are none of it on the Hugging Face hub: take a file of your own"
-    file = config.hf_hub_filename or "model.safetensors"
-    return f"Without a network, fetch '{file}' of '{config.hf_hub_id}' on the Hugging Face hub elsewhere"
 
 
 def _classes(state: dict[str, Tensor]) -> int:

@@ -29,7 +29,13 @@ from nat.run_folder import RunFolder
 
 SCHEMA = 1
 COSTS = ("prepare", "adapt", "evaluate", "fit", "evolve", "finetune", "other")
-EVENTS = {"start": "prepare", "adapt": "adapt", "evaluate": "evaluate", "finetune": "finetune"}
+EVENTS = {
+    "start": "prepare",
+    "adapt": "adapt",
+    "evaluate": "evaluate",
+    "control": "finetune",
+    "finetune": "finetune",
+}  # parts of a run by their events
 
 
 def gather(
@@ -128,7 +134,7 @@ def costs(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Wall-clock seconds of each part of a run, from its events.
 
     "prepare" is what comes before the first step (fitting a classifier), "fit" the surrogate's, "evolve" the search's
-    on it, "finetune" the fine-tuning and measuring of the nets that are reported, "other" all that is none of these,
+    on it, "finetune" all the work on the nets that are reported, "other" all that is none of these,
     and 0 for runs of older versions, whose events do not say.
     """
     seconds, elapsed = dict.fromkeys(COSTS, 0.0), 0.0

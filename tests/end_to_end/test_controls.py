@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from timm import create_model
 
-from nat.pretrained import timm_models
+from nat.pretrained import timm_hub
 from nat.pretrained.store import load_supernet_file, save_supernet
 from nat.timm_controls import timm_costs
 
@@ -68,8 +68,8 @@ def test_features_of_imagenet_are_compared_with_such_features(
         raise OSError("no route to the hub")
 
     monkeypatch.setattr("nat.outsider.PRETRAINED", (MODEL,))
-    monkeypatch.setattr(timm_models, "get_hf_file_metadata", lambda *_, **__: None)
-    monkeypatch.setattr(timm_models, "create_model", published)
+    monkeypatch.setattr(timm_hub, "get_hf_file_metadata", lambda *_, **__: None)
+    monkeypatch.setattr(timm_hub, "create_model", published)
     out = tmp_path / "run"
     words = transfer_words(out, "--set", "front=1", "--controls", "all")
     outcome = command(*(photographic if word.endswith("mini.safetensors") else word for word in words))
@@ -81,7 +81,7 @@ def test_features_of_imagenet_are_compared_with_such_features(
     preprocess = json.loads((out / "controls" / f"timm-{MODEL}-pretrained-24px" / "preprocess.json").read_text())
     assert preprocess["mean"] == [0.5, 0.5, 0.5], "its own, not the supernet's"
 
-    monkeypatch.setattr(timm_models, "create_model", unreachable)
+    monkeypatch.setattr(timm_hub, "create_model", unreachable)
     (out / "front.json").unlink()
     shutil.rmtree(out / "controls" / f"timm-{MODEL}-pretrained-24px")
     again = command("resume", out)

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
+from timm import create_model
 
 from nat.archive import Archive
 from nat.errors import RunError
@@ -31,6 +33,7 @@ Command = Callable[..., Any]
 Words = Callable[..., list[str]]
 FrontOf = Callable[[Path], dict[str, Any]]
 UNKNOWN = '{"options": {"data": "digits", "nonsense": 1}, "space": {}, "data": {}}'
+OTHER = "lcnet_035"
 PATIENCE = 240.0  # seconds; imports alone take half a minute on a busy machine
 
 
@@ -131,18 +134,23 @@ def test_killed_four_times_gives_the_same_front(
 def test_nets_are_tuned_side_by_side_to_the_same_digits_also_after_a_kill(
     transfer_words: Words, front_of: FrontOf, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Subnets, and a network of timm among them."""
     killed, alone = tmp_path / "killed", tmp_path / "alone"
+    save_file(create_model(OTHER, pretrained=False).state_dict(), tmp_path / "other.safetensors")
+    words = ("--threads", "2", "--control-model", OTHER, "--control-weights", str(tmp_path / "other.safetensors"))
     with processes() as start:
-        kill_at(start(transfer_words(killed, "--threads", "2")), killed, MOMENTS["in fine-tuning"])
+        kill_at(start(transfer_words(killed, *words)), killed, MOMENTS["in fine-tuning"])
     assert [e["at_once"] for e in events(killed) if e["event"] == "finetune"] == [2]
     assert reopened(RunFolder(killed), Silence()).workers(9).count == 2
     outcome = command("resume", killed)
     assert outcome.code == 0, outcome.err
     monkeypatch.setattr(Workers, "sharing", lambda *_: Workers(1, 1))
-    outcome = command(*transfer_words(alone, "--threads", "2"))
+    outcome = command(*transfer_words(alone, *words))
     assert outcome.code == 0, outcome.err
     assert {e["at_once"] for e in events(alone) if e["event"] == "finetune"} == {1}
     check_same(killed, alone, front_of)
+    assert [path.name for path in (killed / "controls").glob("timm*")] == [f"timm-{OTHER}-pretrained-24px"]
+    assert count(killed, "control") == 2, "it was made ready before the kill, and again"
 
 
 def test_a_resumed_run_has_the_machine_that_it_began_with(run: Path, tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def test_what_cannot_be_a_control_is_refused(weights: Path, tmp_path: Path, monk
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("We couldn't connect")
 
-    monkeypatch.setattr("nat.pretrained.timm_models.get_hf_file_metadata", refuse)
+    monkeypatch.setattr("nat.pretrained.timm_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("nat.pretrained.timm_hub.get_hf_file_metadata", refuse)
     with pytest.raises(InputError, match=f"couldn't connect.*--control-weights FILE --control-model {MODEL}"):
         check_named(MODEL, None, 3, (SIZE,))
 

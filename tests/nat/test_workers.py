@@ -1,14 +1,19 @@
-"""Several networks at once: threads of each, order, failures; and nets that come out the same, however many at once."""
+"""Several networks at once: threads of each, order, failures, memory; and nets that come out the same, however many."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+from nat.bundling import Bundling, Work
 from nat.datasets.images import ImageSet
 from nat.datasets.splits import Splits
 from nat.datasets.stream import Batching, TrainStream
@@ -21,6 +26,14 @@ from nat.workers import Workers
 
 MakeSplits = Callable[[int], Splits]
 HALF = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class SomeTuner:
+    """What a run has of a tuner before anything is trained."""
+
+    progress: Progress = field(default_factory=Silence)
+    recipe: FinetuneRecipe = field(default_factory=lambda: FinetuneRecipe(1, 1e-3))
 
 
 class Counted:
@@ -140,3 +153,34 @@ def test_images_are_shaped_once_for_all_threads() -> None:
     found = Workers(4, 1).run([look] * 4, Silence(), "", 4)
     assert len(made) == 1
     assert all(each is found[0] for each in found)
+
+
+def test_what_is_much_larger_than_all_subnets_is_trained_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory is not known; the others are trained two at once, the dearest first."""
+    log, running = list[tuple[str, int]](), list[str]()
+    largest, space = object(), SimpleNamespace(largest=lambda: largest)
+    costs = SimpleNamespace(of=lambda net: (100.0, 0.0))
+    job: Any = SimpleNamespace(
+        workers=lambda nets: Workers(2, 1),
+        problem=SimpleNamespace(costs=costs, space=space),
+        folder=SimpleNamespace(log=lambda event, seconds, detail: log.append((detail["id"], detail["at_once"]))),
+        progress=Silence(),
+        evaluator=lambda: None,
+    )
+    tuner: Any = SomeTuner()
+    monkeypatch.setattr(Bundling, "tuner", lambda self: tuner)
+
+    def work(name: str, macs: float) -> Work:
+        def do(tuner: Any) -> None:
+            running.append(name)
+            assert name != "giant" or len(log) == 3, "after all others"
+
+        return Work(name, macs, tmp_path / name, do)
+
+    (tmp_path / "there").mkdir()
+    works = [work("giant", 201.0), work("small", 1.0), work("twice", 200.0), work("large", 100.0)]
+    assert Bundling(job).tuned({}, [*works, Work("there", 50.0, tmp_path / "there", None)]) == {}
+    assert (running[-1], log[-1]) == ("giant", ("giant", 1))
+    assert sorted(log[:-1]) == [("large", 2), ("small", 2), ("twice", 2)]
