@@ -19,6 +19,8 @@ class PairedDifference:
         difference: of their accuracies on test images, in [-1, 1]; above 0 where the front's net is better.
         low: lower end of its 95 % interval (paired bootstrap over images).
         high: upper end.
+        reached_by: id of the front's cheapest net that is as accurate as the control on validation images; None where
+            none is. Test images choose nothing: the accuracy of what they chose would be too good.
         judges: whether the control began as the front's nets did, from trained weights or from random ones; else it
             tells what trained weights are worth, and not whether the search has paid.
     """
@@ -28,17 +30,13 @@ class PairedDifference:
     difference: float
     low: float
     high: float
+    reached_by: str | None = None
     judges: bool = True
 
     @property
     def sign(self) -> int:
         """1 where the front's net is better by more than chance, -1 where it is worse, 0 where they cannot be told."""
         return 1 if self.low > 0 else -1 if self.high < 0 else 0
-
-    def in_words(self) -> str:
-        """Like "the largest subnet (+1.2 points, -0.3 to +2.5)"."""
-        ends = f"{100 * self.low:+.1f} to {100 * self.high:+.1f}"
-        return f"the {self.control} ({100 * self.difference:+.1f} points, {ends})"
 
 
 def comparisons(
@@ -67,8 +65,15 @@ def _difference(
         return None
     accuracies = resampled(np.stack([ours, theirs]))
     low, high = interval(accuracies[:, 0] - accuracies[:, 1])
-    judges = bool(control.get("judges", True))
-    return PairedDifference(control["name"], net["id"], float(ours.mean() - theirs.mean()), low, high, judges)
+    judges, reaching = bool(control.get("judges", True)), _reaching(front, control)
+    reached_by, difference = None if reaching is None else reaching["id"], float(ours.mean() - theirs.mean())
+    return PairedDifference(control["name"], net["id"], difference, low, high, reached_by, judges)
+
+
+def _reaching(front: Sequence[Mapping[str, Any]], control: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The front's cheapest net that is as accurate as a control on validation images."""
+    rivals = [net for net in front if net["finetuned_val_top1"] >= control["finetuned_val_top1"]]
+    return min(rivals, key=lambda net: net["macs"], default=None)
 
 
 def sentences(
@@ -79,6 +84,8 @@ def sentences(
     seconds: float,
 ) -> list[str]:
     """What is said of a front and its controls; the first sentence says whether the search has paid.
+
+    The numbers of what can be compared are in `found`; of other controls a sentence says which net is near.
 
     Args:
         front: rows of front.json that the search found.
@@ -91,11 +98,12 @@ def sentences(
     if beside := [each for each in found if not each.judges]:
         said.append(
             "Beside a control that began otherwise (from random weights, or from trained ones where the front's nets "
-            "did not), which tells what trained weights are worth and not the search, the front's best net within its "
+            "did not), which tells what trained weights are worth and not the search, the best net within its "
             f"multiply-adds is {_judged(beside)}."
         )
     said += [control["lacks"] for control in controls if control.get("lacks")]
-    said += [sentence for control in controls if (sentence := _nearest_net(front, control)) is not None]
+    others = [control for control in controls if control["name"] not in {each.control for each in found}]
+    said += [sentence for control in others if (sentence := _nearest_net(front, control)) is not None]
     over = [control["name"] for control in controls if breaks(control, limits)]
     said += [
         f"The {name} is over the budget, as no net of the front may be: it does not count for whether the search paid."
@@ -105,7 +113,7 @@ def sentences(
 
 
 def whether_it_paid(found: Sequence[PairedDifference], seconds: float, *, controlled: bool = True) -> str:
-    """One sentence on all comparisons, the search's seconds beside them.
+    """One sentence on all comparisons, on test images and by 95 % intervals, the search's seconds beside them.
 
     Args:
         found: those that judge the search.
@@ -122,14 +130,12 @@ def whether_it_paid(found: Sequence[PairedDifference], seconds: float, *, contro
         judged = "paid in part" if -1 in signs else "paid"
     else:
         judged = "did not pay" if -1 in signs else "cannot be said to have paid"
-    return (
-        f"The search ({seconds:.0f} s) {judged}: the front's best net within the multiply-adds of each control is, on "
-        f"the same test images (95 % paired bootstrap), {_judged(found)}."
-    )
+    best = f"within the multiply-adds of each control, its best net is {_judged(found)}"
+    return f"The search ({seconds:.0f} s) {judged}: {best}."
 
 
 def _judged(found: Sequence[PairedDifference]) -> str:
-    parts = {sign: [each.in_words() for each in found if each.sign == sign] for sign in (1, 0, -1)}
+    parts = {sign: [f"the {each.control}" for each in found if each.sign == sign] for sign in (1, 0, -1)}
     verbs = {1: "better than", 0: "not to be told from", -1: "worse than"}
     return "; ".join(f"{verbs[sign]} {_listed(names)}" for sign, names in parts.items() if names)
 
@@ -144,15 +150,9 @@ def breaks(net: Mapping[str, Any], limits: Mapping[str, float | None]) -> bool:
 
 
 def _nearest_net(front: Sequence[Mapping[str, Any]], control: Mapping[str, Any]) -> str | None:
-    """The cheapest net of the front that is as accurate as a control, or the most accurate one if none is.
-
-    Validation images choose it: chosen by test accuracy, its test accuracy would be too good. None where it is the
-    control itself.
-    """
-    key, name = "finetuned_val_top1", control["name"]
-    rivals = [net for net in front if net[key] >= control[key]]
-    if rivals:
-        net = min(rivals, key=lambda net: net["macs"])
+    """The net that reaches a control, or the most accurate one if none does; None where it is the control itself."""
+    key, name, net = "finetuned_val_top1", control["name"], _reaching(front, control)
+    if net is not None:
         start = f"{net['id']} reaches the {name} on validation images"
     else:
         net = max(front, key=lambda net: (net[key], -net["macs"]))

@@ -27,6 +27,8 @@ def show_front(report: dict[str, Any], out: Path, json: bool) -> None:
     columns += [("val in search", "right"), ("val", "right"), ("test", "right")]
     title = f"{report['dataset']}: {report['evaluations']} evaluations in {report['seconds']:.0f} s"
     print_table(title, columns, rows)
+    if compared := report.get("comparisons"):
+        _show_comparisons(compared, {net["id"]: net for net in report["front"]}, report["controls"])
     for sentence in report["verdict"]:
         print(sentence)
     if latency := report.get("latency"):
@@ -50,6 +52,30 @@ def _cells(net: dict[str, Any], name: str, further: list[dict[str, str]]) -> tup
         percent(net["finetuned_val_top1"]),
         percent(net["test_top1"]),
     )
+
+
+def _show_comparisons(
+    compared: list[dict[str, Any]], front: dict[str, dict[str, Any]], controls: list[dict[str, Any]]
+) -> None:
+    """A line for each control that can be compared; runs of older versions do not say which net reaches it."""
+    macs = {control["name"]: control["macs"] for control in controls}
+
+    def share(net: str | None, control: str) -> str:
+        return f"{net}, {front[net]['macs'] / macs[control]:.2f}x" if net in front else "none"
+
+    rows = [
+        (
+            each["control"].replace(" subnet", ""),
+            share(each["net"], each["control"]),
+            f"{100 * each['difference']:+.1f}",
+            f"{100 * each['low']:+.1f} to {100 * each['high']:+.1f}",
+            share(each["reached_by"], each["control"]) if "reached_by" in each else "",
+        )
+        for each in compared
+    ]
+    columns = [("control", "left"), ("best net within its MACs", "left"), ("points", "right"), ("95 %", "right")]
+    title = "the search's nets against controls, on the same test images (paired bootstrap)"
+    print_table(title, [*columns, ("as good on val", "left")], rows)
 
 
 PARTS = ("adapt", "evaluate", "fit", "evolve", "other")

@@ -29,7 +29,8 @@ function section(id, title, ...children) {
 
 const known = (value) => value !== null && value !== undefined;
 const percent = (value, digits = 2) => (known(value) ? `${(100 * value).toFixed(digits)} %` : "–");
-const points = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(2)} pp`;
+const signed = (value, digits) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(digits)}`;
+const points = (value, digits = 2) => `${signed(value, digits)} pp`;
 const amount = (value) => (known(value) ? `${(value / 1e6).toFixed(value < 1e6 ? 3 : 2)} M` : "–");
 const whole = (value) => Number(value).toLocaleString("en-US");
 const fixed = (value, digits) => (known(value) ? value.toFixed(digits) : "–");

@@ -14,6 +14,24 @@ function themeButton() {
   return button;
 }
 
+function comparisons() {
+  // The search's nets beside each control that can be compared, with the numbers of the verdict.
+  const found = data.front.comparisons || [];
+  const row = ({ control, net, difference, low, high, reached_by: reached }) => {
+    const beside = Object.values(data.nets).find((other) => other.control === control), ours = data.nets[net];
+    if (!beside || !ours) return null;
+    const share = (id) => [idButton(id), ` ${(data.nets[id].macs / beside.macs).toFixed(2)}×`];
+    const side = low > 0 ? "better" : high < 0 ? "worse" : "even";
+    return [control, el("b", { class: side }, `${points(difference, 1)} (${signed(low, 1)} to ${signed(high, 1)})`),
+      share(net), percent(ours.test_top1), percent(beside.test_top1), reached === undefined ? "" : reached && data.nets[reached] ? share(reached) : "none"];
+  };
+  const rows = found.map(row).filter(Boolean);
+  if (!rows.length) return null;
+  const columns = ["control", "difference, 95 % interval", "best net within its MACs", "its test", "the control's", "as good on validation"];
+  return [table("The search's nets against controls", columns, rows, { id: "compared" }),
+    el("p", { class: "note" }, "Differences are of the same test images (paired bootstrap). The last column is the cheapest net of the search that reaches the control on validation images; × is multiply-adds against the control's.")];
+}
+
 function showHeadline() {
   const line = data.headline, net = line.best && data.nets[line.best], cheap = line.cheapest && data.nets[line.cheapest];
   document.getElementById("top").replaceChildren(
@@ -29,9 +47,10 @@ function showHeadline() {
   const place = document.getElementById("headline");
   place.replaceChildren(...[
     !data.finished && el("p", { class: "warn", id: "unfinished" }, `This run is not finished, and nothing here is final: ${line.verdict || "go on with nat resume"}`),
-    data.finished && line.verdict && el("p", { class: "lead", id: "verdict" }, linked(line.verdict)),
-    line.more.length > 0 && el("ul", { class: "plain" }, line.more.map((sentence) => el("li", {}, linked(sentence)))),
     best,
+    data.finished && line.verdict && el("p", { class: "lead", id: "verdict" }, linked(line.verdict)),
+    ...(data.finished && comparisons() || []),
+    line.more.length > 0 && el("ul", { class: "plain" }, line.more.map((sentence) => el("li", {}, linked(sentence)))),
   ].filter(Boolean));
   if (data.notes.length) place.append(el("p", {}), el("ul", { class: "plain", id: "notes" }, data.notes.map((note) => el("li", {}, note))));
   if (!place.childElementCount) place.hidden = true;

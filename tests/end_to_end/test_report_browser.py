@@ -140,6 +140,11 @@ def test_figures_are_those_of_front_json(run: Path, browser: Any) -> None:
     report = json.loads((run / "front.json").read_text())
     opened(browser, run / "report.html")
     assert said_in(browser, "#verdict") == report["verdict"][0]
+    compared = text_of(browser, "#compared") if report["comparisons"] else ""
+    for comparison in report["comparisons"]:
+        (line,) = (line for line in compared.splitlines() if line.startswith(comparison["control"]))
+        difference = f"{100 * comparison['difference']:+.1f} pp".replace("-", "−")
+        assert difference in line and comparison["net"] in line
     table = text_of(browser, "#numbers + div")
     for row in [*report["front"], *report["controls"]]:
         (line,) = (line for line in table.splitlines() if row["id"] in line)
