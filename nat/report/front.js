@@ -7,7 +7,7 @@ const SPLITS = {
 };
 const front = data.front.front.map((row) => row.id).filter((id) => data.nets[id]);
 const controls = Object.keys(data.nets).filter((id) => data.nets[id].control);
-const tied = new Set((data.front.ties && data.front.ties.ids) || []);
+const ties = (data.front.ties && data.front.ties.ids) || [], tied = new Set(ties.length > 1 ? ties : []); // the best alone is not tied
 const shownNets = [...new Set([...front, ...controls])].sort((a, b) => data.nets[a].macs - data.nets[b].macs);
 
 const accuracy = (id, split) => data.nets[id][SPLITS[split][1]];
@@ -140,7 +140,7 @@ function legend() {
   return el("ul", { class: "legend" },
     item(symbol("front", svg("circle", { class: "mark", cx: 9, cy: 9, r: 6 })), "Pareto-optimal subnet"),
     controls.length > 0 && item(symbol("control", svg("path", { class: "mark", d: "M9 1L17 9L9 17L1 9Z" })), "control, same recipe"),
-    tied.size > 1 && item(symbol("front", svg("circle", { class: "halo", cx: 9, cy: 9, r: 7.5 })), "tied with the most accurate"),
+    tied.size > 0 && item(symbol("front", svg("circle", { class: "halo", cx: 9, cy: 9, r: 7.5 })), "tied with the most accurate"),
     shownNets.some((id) => interval(id, "test")) && item(symbol("front", svg("path", { class: "range", d: "M9 1V17M5 1H13M5 17H13" })), "95 % bootstrap interval over images"),
     data.searched.length > 0 && item(svg("circle", { class: "dot", cx: 9, cy: 9, r: 3 }), "evaluated (in the search)"));
 }
