@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nat.allocation import keep_freed_memory
 from nat.archive import Proposal
 from nat.datasets.balance import evenness, loss_weights
 from nat.datasets.device_stream import training_stream
@@ -108,6 +109,7 @@ class Job:
         if isinstance(searcher, TrainedSearcher):
             self.weight_images, self.held_out = hold_out(self.splits, searcher.share, options.seed)
         self.space = space = self.card.space if adapted else transfer_space(self.card.space, options, self.splits)
+        keep_freed_memory()
         torch.set_num_threads(options.threads or suitable_threads(space.resolutions[-1]))
         asked = options.threads or MACHINE_THREADS  # a run that is resumed has the same options with its torch threads
         self.cpus = int(folder.read_config().get("cpus", asked)) if folder.config.is_file() else asked

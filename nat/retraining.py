@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from nat.allocation import keep_freed_memory
 from nat.bundle import Bundle, load_bundle
 from nat.datasets.augment import RandomOperations
 from nat.datasets.balance import evenness, loss_weights
@@ -98,6 +99,7 @@ def finetune(path: Path, out: Path, options: RetrainingOptions, progress: Progre
     steps_of(options.amount, 1)  # what cannot be is said before the images are read
     options = replace(options, teacher=_teacher_folder(path, options))
     device = torch_device(options.device)
+    keep_freed_memory()
     torch.set_num_threads(options.threads or suitable_threads(bundle.preprocess.crop))
     asked = _asked(bundle, options)
     splits = read_splits(asked, progress)

@@ -18,6 +18,7 @@ ROWS = [
     {"nat.pretrained"},
     {
         "nat.acquisition",
+        "nat.allocation",
         "nat.archive",
         "nat.objectives",
         "nat.meter",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nat.allocation import keep_freed_memory
 from nat.datasets.loading import load_dataset
 from nat.datasets.splits import Splits
 from nat.efforts import GENTLE
@@ -80,6 +81,7 @@ def pretrain(options: PretrainOptions, out: Path, progress: Progress | None = No
     begun, card = _start(options)
     space, recipe = _space(options.space, begun), _recipe(options, card)
     labels = Labels(options.name, options.command, options.teacher.identity if options.teacher else "", card)
+    keep_freed_memory()
     with place(torch_device(options.device)) as here:
         progress = progress if progress and here.leads else Silence()
         splits = _images(options, recipe, progress)
