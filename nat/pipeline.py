@@ -23,10 +23,7 @@ from nat.objectives import ERROR
 from nat.options import TransferOptions
 from nat.outsider import check_control, outsider
 from nat.plan import Pace, Plan
-from nat.preparation import (
-    make_searcher,
-    with_absolute_paths,
-)
+from nat.preparation import make_searcher, with_absolute_paths
 from nat.pretrained.store import save_supernet
 from nat.progress import Progress, Silence
 from nat.report.writing import write_page
