@@ -14,9 +14,9 @@ def keep_freed_memory() -> bool:
 
     The GNU C library maps blocks of more than 32 MiB one by one, and gives them and the end of its heap back to the
     system at once when they are freed. A training step frees everything, so that the next one has the system find and
-    clear all its pages again: a tenth to a quarter of the CPU's time (`benchmarks/allocation.py`). What is kept is what the
-    largest step needs at once, which is needed again by the next one. It stays so until the process ends. Other C
-    libraries are left alone.
+    clear all its pages again: a tenth to a quarter of the CPU's time (`benchmarks/allocation.py`). What is kept is
+    what the largest step needs at once, which is needed again by the next one. It stays so until the process ends.
+    Other C libraries are left alone.
     """
     if sys.platform != "linux":
         return False
