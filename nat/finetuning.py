@@ -17,7 +17,7 @@ from nat.datasets.stream import TrainStream
 from nat.distillation import Teacher
 from nat.errors import InputError, TransferError
 from nat.finetuning_recipe import FinetuneRecipe
-from nat.supernet.calibration import calm
+from nat.supernet.calibration import raise_low_variances
 from nat.supernet.subnet import InvertedResidual, Subnet
 from nat.supernet.training import Schedule, WeightTrainer
 
@@ -133,7 +133,7 @@ def train_network(
         network.load_state_dict(average.module.state_dict())
     if not all(parameter.isfinite().all() for parameter in network.parameters()):
         raise TransferError(f"fine-tuning diverged at the last step: {REMEDY}")
-    return calm(network.eval())
+    return raise_low_variances(network.eval())
 
 
 class _Update:

@@ -25,8 +25,8 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
 
     Each batch counts alike, and each is normalised by its own statistics while it passes, as in training. The
     variance that is averaged is the unbiased one (torch's); once-for-all averages the biased one, which is smaller by
-    a factor 1 - 1/n for n values a channel. Only call this on networks of your own, such as extracted ones: it writes
-    into their buffers.
+    a factor 1 - 1/n for n values a channel. Then variances near 0 are raised. Only call this on networks of your own,
+    such as extracted ones: it writes into their buffers.
 
     Args:
         network: any network with batch norm; left in evaluation mode.
@@ -57,11 +57,11 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             norm.eval()
-    return calm(network)
+    return raise_low_variances(network)
 
 
 @torch.no_grad()
-def calm(network: nn.Module) -> nn.Module:
+def raise_low_variances(network: nn.Module) -> nn.Module:
     """Raises variances that are far below those of the other channels of their batch norm, in place.
 
     A channel that is silent on nearly all training images has a running variance of nearly 0, and batch norm multiplies

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from nat.errors import InputError
-from nat.supernet.calibration import calm, rebase, recalibrate
+from nat.supernet.calibration import raise_low_variances, rebase, recalibrate
 from nat.supernet.space import MobileNetSpace
 from nat.supernet.subnet import Subnet
 from nat.supernet.supernet import Supernet
@@ -106,7 +106,7 @@ def test_variances_of_channels_that_are_awake_stay(subnet: Subnet, batches: list
     norm = subnet.first_conv.get_submodule("bn")
     norm.running_var.copy_(torch.linspace(0.02, 2, len(norm.running_var)))
     before = norm.running_var.clone()
-    assert calm(subnet) is subnet
+    assert raise_low_variances(subnet) is subnet
     assert torch.equal(norm.running_var, before)
 
 
